@@ -1,0 +1,531 @@
+"""The equations of normalization, in pure NumPy.
+
+Every normalization standardizes ``x`` over some of its axes, then scales and shifts.
+They differ in the axes alone, so there is one core; batch normalization, the subject of this site,
+has its backward twice beside it: step by step, and in closed form.
+
+A comment such as ``# [eq-xhat]`` names the equation, on the derivation pages, that the next line
+computes. Sums and means keep the axes that they pool (with size one), so that each line reads like
+its equation, and shapes are written for a batch ``(N, C)`` or ``(N, C, H, W)``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.floating[Any]]
+
+
+class Cache(NamedTuple):
+    """What a forward pass keeps for its backward pass.
+
+    Attributes
+    ----------
+    xhat : ndarray, shape of x
+        The standardized input.
+    r : ndarray, broadcastable to x
+        The reciprocal standard deviation, ``1 / sqrt(var + eps)``.
+    gamma : ndarray, broadcastable to x
+        The scale.
+    axes : tuple of int
+        The axes that were pooled.
+    mu, var : ndarray, shape of r
+        The mean and the biased variance that standardized the input.
+    """
+
+    xhat: Array
+    r: Array
+    gamma: Array
+    axes: tuple[int, ...]
+    mu: Array
+    var: Array
+
+
+# ---------------------------------------------------------------------------------------------
+# One core: standardize over some axes
+# ---------------------------------------------------------------------------------------------
+
+
+def center(x: Array, axes: tuple[int, ...]) -> tuple[Array, Array]:
+    """Subtract the mean over ``axes`` (:eq:`eq-mean`, :eq:`eq-center`).
+
+    Parameters
+    ----------
+    x : ndarray
+        The input.
+    axes : tuple of int
+        The axes that share a mean.
+
+    Returns
+    -------
+    mu : ndarray, broadcastable to x
+        The mean.
+    xmu : ndarray, shape of x
+        The centered input, ``x - mu``.
+
+    Examples
+    --------
+    >>> mu, xmu = center(np.array([[1.0, 5.0], [3.0, 9.0]]), axes=(0,))
+    >>> mu.tolist(), xmu.tolist()
+    ([[2.0, 7.0]], [[-1.0, -2.0], [1.0, 2.0]])
+    """
+    # [eq-mean]
+    mu = x.mean(axis=axes, keepdims=True)
+    # [eq-center]
+    xmu = x - mu
+    # Nothing in exact arithmetic. In float32 a mean of many large numbers is off by several units
+    # in its last place; what it missed is the mean of what is left, which is small, so exact.
+    missed = xmu.mean(axis=axes, keepdims=True)
+    mu += missed
+    xmu -= missed
+    return mu, xmu
+
+
+def standardize(x: Array, axes: tuple[int, ...], eps: float) -> tuple[Array, Array, Array, Array]:
+    """Give ``x`` mean zero and variance one over ``axes`` (:eq:`eq-xhat`).
+
+    Parameters
+    ----------
+    x : ndarray
+        The input.
+    axes : tuple of int
+        The axes that share a mean and a variance.
+    eps : float
+        Added to the variance, inside the root. In the squared unit of x.
+
+    Returns
+    -------
+    xhat : ndarray, shape of x
+        The standardized input.
+    r : ndarray, broadcastable to x
+        The reciprocal standard deviation.
+    mu, var : ndarray, shape of r
+        The mean and the biased variance.
+
+    Notes
+    -----
+    Two passes: the variance is the mean of squared *deviations*. One pass over ``x`` and ``x**2``
+    subtracts two large numbers and turns negative in float32 [chan1983]_.
+
+    References
+    ----------
+    .. [chan1983] Chan, Golub and LeVeque, "Algorithms for computing the sample variance",
+       The American Statistician, 1983.
+
+    Examples
+    --------
+    >>> xhat, r, mu, var = standardize(np.array([[1.0], [3.0]]), axes=(0,), eps=0.0)
+    >>> xhat.tolist(), var.item()
+    ([[-1.0], [1.0]], 1.0)
+    """
+    mu, xmu = center(x, axes)
+    # [eq-variance]
+    var = np.square(xmu).mean(axis=axes, keepdims=True)
+    # [eq-r]
+    r = 1 / np.sqrt(var + eps)
+    # [eq-xhat]
+    xhat = xmu * r
+    return xhat, r, mu, var
+
+
+def standardize_backward(dxhat: Array, xhat: Array, r: Array, axes: tuple[int, ...]) -> Array:
+    """Give the gradient through :func:`standardize` (:eq:`eq-dx-axes`).
+
+    Parameters
+    ----------
+    dxhat : ndarray, shape of x
+        Gradient of the loss with respect to ``xhat``.
+    xhat, r : ndarray
+        As :func:`standardize` returned them.
+    axes : tuple of int
+        The axes that were pooled.
+
+    Returns
+    -------
+    dx : ndarray, shape of x
+        Gradient of the loss with respect to ``x``.
+    """
+    along_ones = dxhat.mean(axis=axes, keepdims=True)
+    along_xhat = (dxhat * xhat).mean(axis=axes, keepdims=True)
+    # [eq-dx-axes]
+    dx: Array = r * (dxhat - along_ones - xhat * along_xhat)
+    return dx
+
+
+def normalize_forward(
+    x: Array, gamma: Array, beta: Array, *, axes: tuple[int, ...], eps: float
+) -> tuple[Array, Cache]:
+    """Standardize over ``axes``, then scale and shift (:eq:`eq-y`).
+
+    Parameters
+    ----------
+    x : ndarray, float32 or float64
+        The input.
+    gamma, beta : ndarray, broadcastable to x
+        Scale and shift, with size one along every axis over which they are shared.
+    axes : tuple of int
+        The axes that share a mean and a variance.
+    eps : float
+        Added to the variance, inside the root.
+
+    Returns
+    -------
+    y : ndarray, shape and dtype of x
+        The output.
+    cache : Cache
+        What :func:`normalize_backward` needs.
+
+    Raises
+    ------
+    TypeError
+        If x is neither float32 nor float64.
+    """
+    check_floating(x)
+    gamma, beta = gamma.astype(x.dtype, copy=False), beta.astype(x.dtype, copy=False)
+    xhat, r, mu, var = standardize(x, axes, eps)
+    # [eq-y]
+    y = gamma * xhat + beta
+    return y, Cache(xhat, r, gamma, axes, mu, var)
+
+
+def normalize_backward(dy: Array, cache: Cache) -> tuple[Array, Array, Array]:
+    """Give the gradients through :func:`normalize_forward`, whatever axes it pooled.
+
+    Parameters
+    ----------
+    dy : ndarray, shape of x
+        Gradient of the loss with respect to the output.
+    cache : Cache
+        From the forward pass.
+
+    Returns
+    -------
+    dx : ndarray, shape of x
+        Gradient with respect to the input.
+    dgamma, dbeta : ndarray, shape of gamma
+        Gradients with respect to scale and shift.
+
+    Raises
+    ------
+    ValueError
+        If dy has not the shape of the output.
+    """
+    check_upstream(dy, cache.xhat.shape)
+    shared = tuple(axis for axis, size in enumerate(cache.gamma.shape) if size == 1)
+    dgamma = (dy * cache.xhat).sum(axis=shared, keepdims=True)
+    dbeta = dy.sum(axis=shared, keepdims=True)
+    dx = standardize_backward(cache.gamma * dy, cache.xhat, cache.r, cache.axes)
+    return dx, dgamma, dbeta
+
+
+# ---------------------------------------------------------------------------------------------
+# Batch normalization: pool the batch (and space), one mean for each channel
+# ---------------------------------------------------------------------------------------------
+
+
+def batch_norm_forward(
+    x: Array, gamma: Array, beta: Array, *, eps: float = 1e-5
+) -> tuple[Array, Cache]:
+    r"""Normalize each channel with the statistics of the batch: training mode.
+
+    .. math:: y = \gamma \frac{x - \mu}{\sqrt{\sigma^2 + \epsilon}} + \beta
+
+    Parameters
+    ----------
+    x : ndarray, shape (N, C) or (N, C, L) or (N, C, H, W), float32 or float64
+        The batch.
+    gamma, beta : ndarray, shape (C,)
+        Scale and shift of each channel.
+    eps : float
+        Added to the variance, inside the root.
+
+    Returns
+    -------
+    y : ndarray, shape and dtype of x
+        The output.
+    cache : Cache
+        What :func:`batch_norm_backward` needs; its ``mu`` and ``var`` feed the running averages.
+
+    Raises
+    ------
+    TypeError
+        If x is neither float32 nor float64.
+    ValueError
+        If a shape does not fit, or if there is only one value per channel: its deviation from its
+        own mean is zero whatever it is.
+
+    Notes
+    -----
+    The variance is biased (divided by m, the number of values pooled), as in
+    :cite:t:`ioffe2015batch` and in PyTorch.
+
+    Examples
+    --------
+    >>> y, cache = batch_norm_forward(np.array([[1.0], [3.0]]), np.ones(1), np.zeros(1), eps=0.0)
+    >>> y.tolist()
+    [[-1.0], [1.0]]
+    """
+    check_batch(x)
+    axes = pooled_axes(x)
+    if (m := count(x, axes)) < 2:
+        raise ValueError(
+            f"expected more than 1 value per channel in training, got {m} in input of shape "
+            f"{x.shape}: drop the last short batch, or normalize with running statistics"
+        )
+    gamma, beta = per_channel(gamma, x, "gamma"), per_channel(beta, x, "beta")
+    return normalize_forward(x, gamma, beta, axes=axes, eps=eps)
+
+
+def batch_norm_backward_by_steps(dy: Array, cache: Cache) -> tuple[Array, Array, Array]:
+    """Apply the chain rule to :func:`batch_norm_forward`, one node of its graph at a time.
+
+    Parameters
+    ----------
+    dy : ndarray, shape of x
+        Gradient of the loss with respect to the output.
+    cache : Cache
+        From the forward pass.
+
+    Returns
+    -------
+    dx : ndarray, shape of x
+        Gradient with respect to the input.
+    dgamma, dbeta : ndarray, shape (C,)
+        Gradients with respect to scale and shift.
+
+    Notes
+    -----
+    For reading; :func:`batch_norm_backward` gives the same in fewer passes.
+    """
+    check_upstream(dy, cache.xhat.shape)
+    xhat, r, gamma, axes = cache.xhat, cache.r, cache.gamma, cache.axes
+    m = count(dy, axes)
+    xmu = xhat / r
+    # [eq-dbeta]
+    dbeta = dy.sum(axis=axes, keepdims=True)
+    # [eq-dgamma]
+    dgamma = (dy * xhat).sum(axis=axes, keepdims=True)
+    # [eq-dxhat]
+    dxhat = gamma * dy
+    # [eq-dr]
+    dr = (dxhat * xmu).sum(axis=axes, keepdims=True)
+    # [eq-dvar]
+    dvar = -0.5 * r**3 * dr
+    # [eq-dxmu]
+    dxmu = r * dxhat + (2 / m) * xmu * dvar
+    # [eq-dmu]
+    dmu = -dxmu.sum(axis=axes, keepdims=True)
+    # [eq-dx-steps]
+    dx = dxmu + dmu / m
+    return dx, dgamma.ravel(), dbeta.ravel()
+
+
+def batch_norm_backward(dy: Array, cache: Cache) -> tuple[Array, Array, Array]:
+    """Give the gradients of :func:`batch_norm_forward` in closed form (:eq:`eq-dx`).
+
+    Parameters
+    ----------
+    dy : ndarray, shape of x
+        Gradient of the loss with respect to the output.
+    cache : Cache
+        From the forward pass.
+
+    Returns
+    -------
+    dx : ndarray, shape and dtype of x
+        Gradient with respect to the input.
+    dgamma, dbeta : ndarray, shape (C,)
+        Gradients with respect to scale and shift.
+
+    Raises
+    ------
+    ValueError
+        If dy has not the shape of the output.
+
+    Examples
+    --------
+    A batch of two passes no gradient: whatever its values, the output is minus one and one.
+
+    >>> y, cache = batch_norm_forward(np.array([[1.0], [3.0]]), np.ones(1), np.zeros(1), eps=0.0)
+    >>> batch_norm_backward(np.array([[0.7], [0.1]]), cache)[0].round(12).tolist()
+    [[0.0], [0.0]]
+    """
+    check_upstream(dy, cache.xhat.shape)
+    xhat, r, gamma, axes = cache.xhat, cache.r, cache.gamma, cache.axes
+    m = count(dy, axes)
+    dbeta = dy.sum(axis=axes, keepdims=True)
+    dgamma = (dy * xhat).sum(axis=axes, keepdims=True)
+    # [eq-dx]
+    dx = (gamma * r / m) * (m * dy - dbeta - xhat * dgamma)
+    return dx, dgamma.ravel(), dbeta.ravel()
+
+
+def batch_norm_eval_forward(
+    x: Array,
+    gamma: Array,
+    beta: Array,
+    running_mean: Array,
+    running_var: Array,
+    *,
+    eps: float = 1e-5,
+) -> tuple[Array, Cache]:
+    """Normalize each channel with given statistics: evaluation mode (:eq:`eq-y-eval`).
+
+    Parameters
+    ----------
+    x : ndarray, shape (N, C) or (N, C, L) or (N, C, H, W), float32 or float64
+        The batch; one sample is enough.
+    gamma, beta, running_mean, running_var : ndarray, shape (C,)
+        Scale, shift and the statistics that were gathered in training.
+    eps : float
+        Added to the variance, inside the root.
+
+    Returns
+    -------
+    y : ndarray, shape and dtype of x
+        The output.
+    cache : Cache
+        What :func:`batch_norm_eval_backward` needs.
+
+    Raises
+    ------
+    TypeError
+        If x is neither float32 nor float64.
+    ValueError
+        If a shape does not fit.
+    """
+    check_batch(x)
+    gamma, beta = per_channel(gamma, x, "gamma"), per_channel(beta, x, "beta")
+    mu = per_channel(running_mean, x, "running_mean")
+    var = per_channel(running_var, x, "running_var")
+    r = 1 / np.sqrt(var + eps)
+    xhat = (x - mu) * r
+    # [eq-y-eval]
+    y = gamma * xhat + beta
+    return y, Cache(xhat, r, gamma, pooled_axes(x), mu, var)
+
+
+def batch_norm_eval_backward(dy: Array, cache: Cache) -> tuple[Array, Array, Array]:
+    """Give the gradients of :func:`batch_norm_eval_forward` (:eq:`eq-dx-eval`).
+
+    The statistics are constants here: no sample reaches another, and the two sums of the training
+    gradient are gone. Using the training formula in evaluation mode is a common error.
+
+    Parameters
+    ----------
+    dy : ndarray, shape of x
+        Gradient of the loss with respect to the output.
+    cache : Cache
+        From the forward pass in evaluation mode.
+
+    Returns
+    -------
+    dx : ndarray, shape and dtype of x
+        Gradient with respect to the input.
+    dgamma, dbeta : ndarray, shape (C,)
+        Gradients with respect to scale and shift.
+
+    Raises
+    ------
+    ValueError
+        If dy has not the shape of the output.
+    """
+    check_upstream(dy, cache.xhat.shape)
+    dbeta = dy.sum(axis=cache.axes)
+    dgamma = (dy * cache.xhat).sum(axis=cache.axes)
+    # [eq-dx-eval]
+    dx = cache.gamma * cache.r * dy
+    return dx, dgamma, dbeta
+
+
+# ---------------------------------------------------------------------------------------------
+# Shapes and types
+# ---------------------------------------------------------------------------------------------
+
+
+def pooled_axes(x: Array) -> tuple[int, ...]:
+    """Return the axes that batch normalization pools: all but the channels, axis 1.
+
+    Examples
+    --------
+    >>> pooled_axes(np.zeros((32, 3, 8, 8)))
+    (0, 2, 3)
+    """
+    return (0, *range(2, x.ndim))
+
+
+def count(x: Array, axes: Sequence[int]) -> int:
+    """Return m, how many values of ``x`` share one mean when ``axes`` are pooled.
+
+    Examples
+    --------
+    >>> count(np.zeros((32, 3, 8, 8)), axes=(0, 2, 3))
+    2048
+    """
+    return int(np.prod([x.shape[axis] for axis in axes], dtype=np.int64))
+
+
+def per_channel(parameter: Array, x: Array, name: str) -> Array:
+    """Reshape a parameter of shape (C,) so that it broadcasts over a batch, in the batch's dtype.
+
+    Raises
+    ------
+    ValueError
+        If the parameter has not one value per channel of x.
+    """
+    parameter = np.asarray(parameter)
+    if parameter.shape != (x.shape[1],):
+        raise ValueError(
+            f"{name} has shape {parameter.shape}, expected ({x.shape[1]},): one value for each "
+            f"channel of the input of shape {x.shape}"
+        )
+    broadcast: Array = parameter.astype(x.dtype, copy=False).reshape(1, -1, *[1] * (x.ndim - 2))
+    return broadcast
+
+
+def check_floating(x: Array) -> None:
+    """Refuse anything but a float32 or float64 array.
+
+    Raises
+    ------
+    TypeError
+        If x is not an ndarray, or of another dtype.
+    """
+    if not isinstance(x, np.ndarray):
+        raise TypeError(f"expected a NumPy array, got {type(x).__name__}")
+    if x.dtype not in (np.float32, np.float64):
+        raise TypeError(f"expected float32 or float64, got {x.dtype}: convert with x.astype")
+
+
+def check_batch(x: Array) -> None:
+    """Refuse what is not a batch of samples with channels.
+
+    Raises
+    ------
+    TypeError
+        If x is neither float32 nor float64.
+    ValueError
+        If x is not of shape (N, C), (N, C, L) or (N, C, H, W).
+    """
+    check_floating(x)
+    if x.ndim not in (2, 3, 4):
+        raise ValueError(f"expected shape (N, C), (N, C, L) or (N, C, H, W), got {x.shape}")
+
+
+def check_upstream(dy: Array, shape: tuple[int, ...]) -> None:
+    """Refuse an upstream gradient that does not belong to the output.
+
+    Raises
+    ------
+    TypeError
+        If dy is neither float32 nor float64.
+    ValueError
+        If dy has not the shape of the output.
+    """
+    check_floating(dy)
+    if dy.shape != shape:
+        raise ValueError(f"expected dy of the output's shape {shape}, got {dy.shape}")

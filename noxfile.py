@@ -1,0 +1,89 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["nox[uv]>=2026.10.20"]
+# ///
+"""The commands of this project: `nox -l` lists them, `nox -s NAME` runs one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+# uv, because it links packages from one cache: a second session downloads nothing again.
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.reuse_venv = "yes"
+nox.options.sessions = ["tests", "docs", "lint"]
+
+PROJECT = nox.project.load_toml("pyproject.toml")
+SITE = Path("docs/_build/html")
+
+
+def install(session: nox.Session, *groups: str) -> None:
+    """Install the package and the named dependency groups, at the pinned versions."""
+    requirements = nox.project.dependency_groups(PROJECT, *groups)
+    session.install("-c", "constraints.txt", "-e", ".", *requirements)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the unit tests and doctests; no network, under two minutes."""
+    install(session, "tests")
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Run every experiment and build the site; `-- 03_in_training/plot_01` builds one page."""
+    install(session, "docs")
+    build_site(session)
+
+
+@nox.session
+def serve(session: nox.Session) -> None:
+    """Build the site, then serve it on this machine and open it in a browser."""
+    install(session, "docs")
+    build_site(session)
+    session.run("python", "-m", "webbrowser", "http://127.0.0.1:8000/")
+    session.run("python", "-m", "http.server", "8000", "--bind", "127.0.0.1", "-d", str(SITE))
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style, types, spelling and markup; `-- --fix` repairs what can be repaired."""
+    install(session, "lint")
+    session.run("ruff", "check", *session.posargs, ".")
+    session.run("ruff", "format", *(() if "--fix" in session.posargs else ("--check",)), ".")
+    session.run("mypy")
+    session.run("codespell")
+    session.run("sphinx-lint", "--enable=all", "--disable=line-too-long", "docs", "README.md")
+
+
+@nox.session
+def benchmarks(session: nox.Session) -> None:
+    """Time our code against its peer in the same run; figures are ratios."""
+    install(session, "benchmarks")
+    session.run("pytest", "benchmarks", "-p", "no:cacheprovider", *session.posargs)
+
+
+@nox.session(venv_backend="uv")
+def lock(session: nox.Session) -> None:
+    """Refresh constraints.txt: bare pins for every supported Python, no index addresses."""
+    session.run(
+        *("uv", "pip", "compile", "--universal", "--python-version", "3.11", "--upgrade"),
+        *("--no-header", "--no-annotate", "--no-emit-index-url", "--quiet"),
+        *("pyproject.toml", "--group", "dev", "--output-file", "constraints.txt"),
+        external=True,
+    )
+
+
+def build_site(session: nox.Session) -> None:
+    """Run Sphinx with warnings as errors, then say where the site is."""
+    # One page alone leaves the others unexecuted, so their numbers may be missing: see conf.py.
+    only = {"BN_TUTORIAL_ONLY": session.posargs[0]} if session.posargs else {}
+    session.run(
+        *("sphinx-build", "-W", "-n", "--keep-going", "-b", "html", "docs", str(SITE)), env=only
+    )
+    page = (SITE / "index.html").resolve()
+    session.log(f"The site is built. Open {page.as_uri()}")
