@@ -79,7 +79,8 @@ def numerical_gradient(
         above, up = f(moved), moved[index]
         moved[index] = x[index] - step
         below, down = f(moved), moved[index]
-        # What was really added, after rounding, and the sum in float64.
+        # Divided by what was really added, after rounding; summed in float64.
+        # [eq-central-difference]
         gradient[index] = np.sum(dy * (above - below), dtype=np.float64) / (float(up) - float(down))
         moved[index] = x[index]
     return gradient

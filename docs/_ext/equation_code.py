@@ -1,0 +1,64 @@
+"""The directive ``equation-code``: the line of the package that computes an equation.
+
+``{equation-code} eq-dgamma`` shows what stands under the comment ``# [eq-dgamma]``, with its line
+numbers, its module, and with ``:shape:`` the shape of the result. Nothing is retyped: when the
+code moves or changes, so does the page; when the marker has gone, the build fails.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import textwrap
+from pathlib import Path
+
+from docutils import nodes
+from docutils.parsers.rst import directives
+from sphinx.application import Sphinx
+from sphinx.directives.code import container_wrapper
+from sphinx.util.docutils import SphinxDirective
+
+PACKAGE = Path(__file__).parents[2] / "bn_tutorial"
+
+
+def marked_lines(label: str, package: Path = PACKAGE) -> tuple[Path, int, str]:
+    """Find the statement under a marker: its module, its first line's number, its text."""
+    for module in sorted(package.glob("*.py")):
+        source = module.read_text(encoding="utf-8")
+        if found := re.search(rf"^ *# \[{re.escape(label)}\]$", source, re.MULTILINE):
+            first = source.count("\n", 0, found.start()) + 2
+            statement = next(
+                node
+                for node in ast.walk(ast.parse(source))
+                if isinstance(node, ast.stmt) and node.lineno == first
+            )
+            lines = source.splitlines()[first - 1 : statement.end_lineno]
+            return module, first, textwrap.dedent("\n".join(lines))
+    raise ValueError(f"no line of the package is marked # [{label}]")
+
+
+class EquationCode(SphinxDirective):
+    """Show the marked line as a numbered code block."""
+
+    required_arguments = 1
+    option_spec = {"shape": directives.unchanged_required}  # noqa: RUF012
+
+    def run(self) -> list[nodes.Node]:
+        """Return the code block with its caption."""
+        try:
+            module, first, code = marked_lines(self.arguments[0])
+        except ValueError as error:
+            raise self.error(str(error)) from error
+        self.env.note_dependency(str(module))
+        block = nodes.literal_block(code, code, language="python", linenos=True)
+        block["highlight_args"] = {"linenostart": first}
+        caption = f"``bn_tutorial/{module.name}``"
+        if "shape" in self.options:
+            caption += f", shape {self.options['shape']}"
+        return [container_wrapper(self, block, caption)]
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Register the directive."""
+    app.add_directive("equation-code", EquationCode)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

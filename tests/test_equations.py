@@ -1,0 +1,71 @@
+"""Every marked line of the package has its equation on a page, and the reverse."""
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "docs" / "_ext"))
+
+from equation_code import marked_lines  # noqa: E402
+
+MARKERS = [
+    label
+    for module in sorted((ROOT / "bn_tutorial").glob("*.py"))
+    for label in re.findall(r"^ *# \[(eq-[\w-]+)\]$", module.read_text(), re.MULTILINE)
+]
+PAGES = "\n".join(page.read_text() for page in sorted((ROOT / "docs").glob("**/*.md")))
+LABELS = re.findall(r"^\$\$ \((eq-[\w-]+)\)$", PAGES, re.MULTILINE)
+SHOWN = re.findall(r"^```\{equation-code\} (eq-[\w-]+)$", PAGES, re.MULTILINE)
+
+
+def cited_in_code():
+    """The equations that docstrings and scripts cite."""
+    sources = [*(ROOT / "bn_tutorial").glob("*.py"), *(ROOT / "tutorial_src").glob("*/*.py")]
+    text = "\n".join(source.read_text() for source in sources)
+    return set(re.findall(r":eq:`(eq-[\w-]+)`", text))
+
+
+def test_there_are_equations():
+    assert len(MARKERS) > 15
+
+
+def test_each_marker_and_each_label_is_unique():
+    assert len(set(MARKERS)) == len(MARKERS)
+    assert len(set(LABELS)) == len(LABELS)
+    assert len(set(SHOWN)) == len(SHOWN)
+
+
+def test_each_marked_line_has_an_equation_that_shows_it_and_the_reverse():
+    assert set(MARKERS) == set(LABELS)
+    assert set(MARKERS) == set(SHOWN)
+
+
+def test_each_equation_that_code_cites_exists():
+    assert cited_in_code() <= set(LABELS)
+
+
+def test_code_follows_its_equation_directly():
+    for label in LABELS:
+        assert f"$$ ({label})\n\n```{{equation-code}} {label}\n" in PAGES, label
+
+
+@pytest.mark.parametrize("label", MARKERS)
+def test_marker_stands_above_a_statement(label):
+    _, _, code = marked_lines(label)
+    assert " = " in code
+
+
+def test_whole_statement_is_shown_without_its_indentation(tmp_path):
+    (tmp_path / "m.py").write_text(
+        "def f():\n    # [eq-a]\n    x = g(\n        1,\n    )\n    y = 2\n"
+    )
+    module, first, code = marked_lines("eq-a", tmp_path)
+    assert (module.name, first, code) == ("m.py", 3, "x = g(\n    1,\n)")
+
+
+def test_marker_that_has_gone_is_refused_by_name(tmp_path):
+    with pytest.raises(ValueError, match=r"no line of the package is marked # \[eq-a\]"):
+        marked_lines("eq-a", tmp_path)

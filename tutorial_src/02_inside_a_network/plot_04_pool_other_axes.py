@@ -1,0 +1,180 @@
+"""
+Choose which numbers share a mean
+=================================
+
+**The question.** How do Batch, Layer, Instance and Group normalization differ, and in what does it
+show?
+
+**Varied:** the normalization.
+
+**Held fixed:** the input, a batch of random images whose samples and channels have means and
+spreads of their own.
+
+The equations are the same for all four; :doc:`/derivations/other_axes` says why.
+"""
+
+import numpy as np
+
+from bn_tutorial.evidence import record
+from bn_tutorial.figures import COLORS, draw_pooled, new_figure
+from bn_tutorial.layers import BatchNorm2D, GroupNorm, InstanceNorm2D, LayerNorm
+
+samples, channels, height, width = shape = (8, 6, 5, 5)
+groups = 2
+rng = np.random.default_rng(0)
+
+layers = {
+    "Batch": BatchNorm2D(channels),
+    "Layer": LayerNorm((channels, height, width)),
+    "Instance": InstanceNorm2D(channels),
+    f"Group ({groups})": GroupNorm(groups, channels),
+}
+
+# %%
+# What is pooled
+# --------------
+# A batch of images is a block of numbers: samples deep, channels wide, and the pixels of each image
+# stacked upwards. The marked numbers share one mean and one variance with the one at the
+# lower right corner of the front.
+
+n, c, _ = np.indices((4, 4, 4))  # sample, channel and pixel of each number of a small block
+pooled = {
+    "Batch": c == 3,
+    "Layer": n == 0,
+    "Instance": (n == 0) & (c == 3),
+    f"Group ({groups})": (n == 0) & (c >= 2),
+}
+figure, axes = new_figure(
+    1,
+    4,
+    width=7.2,
+    height=2.4,
+    alt="Four blocks of numbers: samples deep, channels wide, pixels high. Marked are, for Batch, "
+    "the slab of one channel through all samples; for Layer, the whole front slab of one sample; "
+    "for Instance, one column of one sample and channel; for Group, half of the front slab.",
+)
+for ax, (title, marked) in zip(axes, pooled.items(), strict=True):
+    draw_pooled(ax, marked)
+    ax.set_title(title, fontsize=12)
+
+# %%
+# Where the output has mean zero and variance one
+# -----------------------------------------------
+# So each normalization leaves mean zero and variance one over the axes that it pools, and in
+# general not over others. The table gives, for the input and for each output, the greatest distance
+# of any slice from that.
+
+x = rng.normal(size=shape)
+x = x * rng.uniform(1, 5, (samples, channels, 1, 1)) + rng.normal(0, 5, (samples, channels, 1, 1))
+slices = {
+    "one channel": lambda a: a.transpose(1, 0, 2, 3).reshape(channels, -1),
+    "one sample": lambda a: a.reshape(samples, -1),
+    "one of both": lambda a: a.reshape(samples * channels, -1),
+    "one group": lambda a: a.reshape(samples * groups, -1),
+}
+outputs = {"input": x} | {name: layer.forward(x) for name, layer in layers.items()}
+
+
+def distance(values):
+    """Return the greatest absolute mean, and the greatest distance of a variance from one."""
+    return np.abs(values.mean(axis=1)).max(), np.abs(values.var(axis=1) - 1).max()
+
+
+distances = {
+    name: {over: distance(cut(output)) for over, cut in slices.items()}
+    for name, output in outputs.items()
+}
+print("greatest |mean|, |variance - 1|")
+print(f"{'values of:':<11}", *(f"{over:>17}" for over in slices))
+for name, row in distances.items():
+    print(f"{name:<11}", *(f"{mean:8.2f} {var:8.2f}" for mean, var in row.values()))
+
+# %%
+# What the output ignores
+# -----------------------
+# The other side of the same coin: shift and stretch what is pooled together as a whole, and the
+# output does not notice. A network with Batch normalization cannot tell a channel's brightness;
+# one with Layer normalization cannot tell a sample's.
+
+changes = {
+    "each channel": (
+        rng.uniform(0.5, 2, (1, channels, 1, 1)),
+        rng.normal(size=(1, channels, 1, 1)),
+    ),
+    "each sample": (rng.uniform(0.5, 2, (samples, 1, 1, 1)), rng.normal(size=(samples, 1, 1, 1))),
+}
+ignored = {
+    name: {
+        what: np.abs(layer.forward(scale * x + shift) - outputs[name]).max()
+        for what, (scale, shift) in changes.items()
+    }
+    for name, layer in layers.items()
+}
+print("greatest change of the output when a scale and a shift are given to")
+print(f"{'':<11}", *(f"{what:>14}" for what in changes))
+for name, row in ignored.items():
+    print(f"{name:<11}", *(f"{change:14.1e}" for change in row.values()))
+
+# %%
+# Why a histogram cannot tell them apart
+# --------------------------------------
+# The notebook drew the histogram of *all* output values of each normalization, for a small block.
+# Whatever is pooled, the values together have mean zero and variance one, so the four look alike
+# (and its Group normalization had one group, which is Layer normalization again).
+
+small = rng.normal(3.0, 5.0, (4, 3, 2, 2))
+notebook = {
+    "Batch": BatchNorm2D(3),
+    "Layer": LayerNorm((3, 2, 2)),
+    "Instance": InstanceNorm2D(3),
+    "Group (1)": GroupNorm(1, 3),
+}
+values = {name: layer.forward(small).ravel() for name, layer in notebook.items()}
+figure, axes = new_figure(
+    1,
+    4,
+    width=7.2,
+    height=2.4,
+    sharey=True,
+    alt="Four histograms of all output values of Batch, Layer, Instance and Group normalization. "
+    "All are centered on zero and reach from about minus two to two; Layer and Group are the same.",
+)
+for ax, (title, value) in zip(axes, values.items(), strict=True):
+    ax.hist(value, bins=12, range=(-3, 3), color=COLORS["blue"])
+    ax.set(title=title, xlabel="output", xticks=[-2, 0, 2])
+axes[0].set_ylabel("count")
+
+# %%
+# Record and check
+# ----------------
+
+record(
+    "02_inside_a_network/plot_04_pool_other_axes",
+    {
+        "greatest_pooled_mean": max(abs(value.mean()) for value in values.values()),
+        "smallest_pooled_std": min(value.std() for value in values.values()),
+        "layer_group_apart": np.abs(values["Layer"] - values["Group (1)"]).max(),
+    },
+)
+own = dict(zip(layers, slices, strict=True))  # the slices that each normalization pools
+for name, row in distances.items():
+    for over, (mean, var) in row.items():
+        # Instance normalization is at zero and one in every larger slice as well.
+        if over == own.get(name) or name == "Instance":
+            assert max(mean, var) < 1e-3, (name, over)
+for name, over in {
+    "Batch": "one sample",
+    "Layer": "one channel",
+    f"Group ({groups})": "one channel",
+}.items():
+    assert max(distances[name][over]) > 0.1, (name, over)
+assert ignored["Batch"]["each channel"] < 1e-3 < ignored["Batch"]["each sample"]
+assert ignored["Layer"]["each sample"] < 1e-3 < ignored["Layer"]["each channel"]
+assert max(ignored["Instance"].values()) < 1e-3
+assert all(abs(value.mean()) < 1e-6 and abs(value.std() - 1) < 1e-3 for value in values.values())
+assert np.abs(values["Layer"] - values["Group (1)"]).max() < 1e-12
+
+# %%
+# **What to notice.** To see what a normalization does, look along the axes that it pools. Layer,
+# Instance and Group normalization stay within a sample, so they have one mode, and need no batch.
+# Next: :doc:`train with and without </gallery/03_in_training/plot_01_compare_training>`.
