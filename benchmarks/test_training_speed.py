@@ -1,0 +1,142 @@
+"""How much faster the training loop is than the notebook's, and how close to its floor.
+
+Absolute times say more about the machine than about the code, so both sides of each ratio are
+measured in turn in one process, and the fastest of the rounds counts. Processor time on one thread:
+what else the machine does at the time hardly matters.
+"""
+# ruff: noqa: T201  (a benchmark reports)
+
+import dataclasses
+import os
+import time
+from itertools import islice, pairwise
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from bn_tutorial import training
+from bn_tutorial.data import Split, load
+from bn_tutorial.models import DeepNet
+from bn_tutorial.training import Config, train
+
+BATCH = 128
+STEPS = 469  # in an epoch of 60,000 images
+SAMPLE = 47  # steps that are timed in a round, a tenth of an epoch: they are all alike
+ROUNDS = 10
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def mnist():
+    if "BN_TUTORIAL_DATA" not in os.environ:
+        pytest.skip("BN_TUTORIAL_DATA names no folder with MNIST")
+    return load("mnist")
+
+
+def notebook_images():
+    """The images as the notebook reads them: decoded, converted and scaled one by one."""
+    from torchvision import datasets, transforms
+
+    steps = [transforms.ToTensor(), transforms.Normalize((0.1307,), (0.3081,))]
+    root = Path(os.environ["BN_TUTORIAL_DATA"]).expanduser()
+    return datasets.MNIST(root, train=True, transform=transforms.Compose(steps))
+
+
+def notebook_steps(model, loader):
+    """Train as the notebook does, and yield the loss of each step."""
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    model.train()
+    correct = 0
+    for images, labels in loader:
+        optimizer.zero_grad()
+        logits = model(images.view(-1, 784))
+        loss = nn.functional.cross_entropy(logits, labels)
+        loss.backward()
+        optimizer.step()
+        correct += (logits.argmax(1) == labels).sum().item()
+        yield loss.item()
+
+
+def seconds(function):
+    start = time.process_time()
+    function()
+    return time.process_time() - start
+
+
+@pytest.mark.parametrize("norm", [None, "batch"])
+def test_epoch_takes_a_sixth_of_the_notebooks_or_less(mnist, norm, capsys):
+    loader = torch.utils.data.DataLoader(notebook_images(), batch_size=BATCH, shuffle=True)
+    # The same share of the training and of the test set, which the notebook does not look at.
+    counts = SAMPLE * BATCH, 10_000 * SAMPLE // STEPS
+    train_split, test_split = (
+        Split(split.images[:count], split.labels[:count])
+        for split, count in zip((mnist.train, mnist.test), counts, strict=True)
+    )
+    data = dataclasses.replace(mnist, train=train_split, test=test_split)
+    theirs, ours, cold = [], [], []
+    for _ in range(ROUNDS):
+        steps = islice(notebook_steps(DeepNet(norm), loader), SAMPLE)
+        theirs.append(seconds(lambda steps=steps: list(steps)))
+        training._tensors.cache_clear()
+        for times in (cold, ours):
+            model = DeepNet(norm)
+            times.append(seconds(lambda model=model: train(model, data, Config(epochs=1))))
+    scale = STEPS / SAMPLE
+    ratio = min(theirs) / min(ours)
+    with capsys.disabled():
+        print(f"\nepoch, norm={norm}: notebook {scale * min(theirs):.1f} s; ours, test included,")
+        print(f"{scale * min(ours):.2f} s ({scale * min(cold):.2f} s with standardization):")
+        print(f"{ratio:.1f} times faster ({min(theirs) / min(cold):.1f} in the first epoch)")
+    assert ratio >= 6
+
+
+@pytest.mark.parametrize("norm", [None, "batch"])
+def test_losses_are_those_of_the_notebooks_loop_in_the_same_order(mnist, norm):
+    order = torch.randperm(60_000, generator=torch.Generator().manual_seed(0)).tolist()
+    loader = torch.utils.data.DataLoader(notebook_images(), batch_size=BATCH, sampler=order)
+    theirs = list(islice(notebook_steps(DeepNet(norm), loader), SAMPLE))
+    ours = train(DeepNet(norm), mnist, Config(epochs=1)).step_loss[:SAMPLE]
+    # Rounding, and the notebook's mean and deviation, which it states to four places.
+    assert ours == pytest.approx(theirs, rel=2e-3)
+
+
+@pytest.mark.parametrize("norm", [None, "batch"])
+def test_step_takes_little_longer_than_its_matrix_products(norm, capsys):
+    count = 100
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(count * BATCH, 784, generator=generator)
+    labels = torch.randint(0, 10, (count * BATCH,), generator=generator)
+    order = torch.arange(count * BATCH)
+    tensors = training._Tensors(images, labels, images[:0], labels[:0])
+    model = DeepNet(norm)
+
+    widths = (784, 256, 256, 256, 256, 10)
+    inputs = [torch.randn(BATCH, width, generator=generator) for width in widths[:-1]]
+    outputs = [torch.randn(BATCH, width, generator=generator) for width in widths[1:]]
+    weights = [torch.randn(n, m, generator=generator) for m, n in pairwise(widths)]
+
+    def products():
+        for _ in range(count):
+            for layer, (x, w, dy) in enumerate(zip(inputs, weights, outputs, strict=True)):
+                x @ w.T, dy.T @ x
+                if layer:  # nobody asks for the gradient of the images
+                    dy @ w
+
+    floor, step = [], []
+    for _ in range(ROUNDS):
+        floor.append(seconds(products) / count)
+        step.append(seconds(lambda: training._train_epoch(model, tensors, order, Config())) / count)
+    ratio = min(step) / min(floor)
+    with capsys.disabled():
+        print(f"\nstep, norm={norm}: {1e3 * min(step):.2f} ms, its matrix products alone")
+        print(f"{1e3 * min(floor):.2f} ms: {ratio:.2f} times")
+    assert ratio <= 2.5

@@ -1,0 +1,97 @@
+"""Record what passes through a network: activations forward, gradients backward.
+
+A probe only looks: neither what the network computes nor the network itself is changed by it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True, eq=False)
+class Signals:
+    """What :func:`watch` recorded, by the name of the module, in the order of the network.
+
+    Attributes
+    ----------
+    outputs : dict of str to Tensor
+        The output of each module at the last forward pass.
+    gradients : dict of str to Tensor
+        The gradient of the loss with respect to that output, of the same shape, at the last
+        backward pass. Empty until there is one.
+    """
+
+    outputs: dict[str, Tensor] = field(default_factory=dict)
+    gradients: dict[str, Tensor] = field(default_factory=dict)
+
+
+@contextmanager
+def watch(model: nn.Module, *types: type[nn.Module]) -> Iterator[Signals]:
+    """Record outputs and gradients of all modules of some types while a block runs.
+
+    Parameters
+    ----------
+    model : Module
+        The network, in whichever mode it is.
+    *types : type of Module
+        The kinds of modules to watch, e.g. ``nn.Sigmoid``; at least one.
+
+    Yields
+    ------
+    Signals
+        Filled by every forward and backward pass within the block; each pass replaces the record
+        of the one before. The tensors are detached from the graph but share the network's memory.
+
+    Raises
+    ------
+    TypeError
+        In the forward pass, if a watched module does not return a Tensor.
+    ValueError
+        If no type is given or the network has no module of these types.
+
+    Notes
+    -----
+    A gradient is that of the loss *as it is*: with a mean over N samples, each sample's row carries
+    a factor 1/N. A new forward pass discards the gradients of the one before.
+
+    Examples
+    --------
+    >>> import torch
+    >>> model = nn.Sequential(nn.Linear(3, 2), nn.Sigmoid())
+    >>> with watch(model, nn.Sigmoid) as signals:
+    ...     model(torch.zeros(5, 3)).sum().backward()
+    >>> signals.outputs["1"].shape, signals.gradients["1"].unique().tolist()
+    (torch.Size([5, 2]), [1.0])
+    """
+    if not types:
+        raise ValueError("expected at least one type of module to watch, e.g. nn.Sigmoid")
+    watched = {name: module for name, module in model.named_modules() if isinstance(module, types)}
+    if not watched:
+        names = ", ".join(kind.__name__ for kind in types)
+        raise ValueError(f"the {type(model).__name__} has no module of type {names} to watch")
+    signals = Signals()
+    with ExitStack() as hooks:
+        for name, module in watched.items():
+            hooks.callback(module.register_forward_hook(_recorder(name, signals)).remove)
+        yield signals
+
+
+def _recorder(name: str, signals: Signals) -> Any:
+    def keep_gradient(gradient: Tensor) -> None:
+        signals.gradients[name] = gradient.detach()
+
+    def keep_output(module: nn.Module, _: Any, output: object) -> None:
+        if not isinstance(output, Tensor):
+            kinds = f"{type(module).__name__} returned {type(output).__name__}"
+            raise TypeError(f"cannot watch {name!r}: {kinds}, expected a Tensor")
+        signals.gradients.pop(name, None)
+        signals.outputs[name] = output.detach()
+        if output.requires_grad:
+            output.register_hook(keep_gradient)  # type: ignore[no-untyped-call]
+
+    return keep_output
