@@ -1,0 +1,269 @@
+"""The site's figure style: one size, one palette, and a description for who cannot see.
+
+A figure appears twice on its page, for light and for dark: the dark one is the light one with the
+colours of `DARK` exchanged. So draw with `COLORS` (or with the default cycle, which is the same),
+and let `LINE_STYLES` and `MARKERS` repeat what a colour says. Anything coloured by a colour map
+should be rasterized, which keeps it as it is in both.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import numpy.typing as npt
+from cycler import cycler
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Polygon
+
+__all__ = [
+    "COLORS",
+    "DARK",
+    "LINE_STYLES",
+    "MARKERS",
+    "STYLE",
+    "alt_text",
+    "draw_pooled",
+    "draw_spread",
+    "new_figure",
+]
+
+# name: (on a light page, on a dark page). Their luminances are a factor apart, so that they differ
+# in greyscale and for every kind of colour vision.
+_PAIRS = {
+    "blue": ("#004195", "#82bcff"),
+    "orange": ("#ec6600", "#f37413"),
+    "green": ("#006347", "#7fdfbf"),
+    "pink": ("#d34297", "#f9d8eb"),
+    "purple": ("#4b1a71", "#a268ee"),
+    "grey": ("#616a74", "#a1a9b2"),
+}
+# Furniture: text, axes, grid, and the page itself.
+INK, _INK_ON_DARK = "#1f2328", "#e6e9ee"
+AXIS, _AXIS_ON_DARK = "#57606a", "#a8b1bd"
+GRID, _GRID_ON_DARK = "#d8dee4", "#38414c"
+LIGHT_PAGE, DARK_PAGE = "#ffffff", "#14181e"
+
+#: Colours by name, for light pages.
+COLORS = {name: light for name, (light, _) in _PAIRS.items()}
+#: The line style that goes with each colour.
+LINE_STYLES: dict[str, Any] = {
+    "blue": "solid",
+    "orange": "dashed",
+    "green": "dashdot",
+    "pink": "dotted",
+    "purple": (0, (6, 1.5, 1, 1.5, 1, 1.5)),
+    "grey": (0, (8, 3)),
+}
+#: The marker that goes with each colour.
+MARKERS = {"blue": "o", "orange": "s", "green": "^", "pink": "D", "purple": "v", "grey": "x"}
+
+#: What each colour becomes on a dark page.
+DARK = {
+    **dict(_PAIRS.values()),
+    INK: _INK_ON_DARK,
+    AXIS: _AXIS_ON_DARK,
+    GRID: _GRID_ON_DARK,
+    LIGHT_PAGE: DARK_PAGE,
+    "#000000": _INK_ON_DARK,
+}
+
+# Any, because matplotlib types the keys as literals that differ between its versions.
+#: The settings of matplotlib with which every figure of the site is drawn.
+STYLE: Any = {
+    # Twelve points on 6.4 inches are the size of the text beside the figure; on a telephone,
+    # where the figure is half as wide, they are still legible.
+    "font.size": 12.0,
+    "axes.titlesize": 12.0,
+    "axes.labelsize": 12.0,
+    "xtick.labelsize": 11.0,
+    "ytick.labelsize": 11.0,
+    "legend.fontsize": 11.0,
+    "figure.titlesize": 13.0,
+    "figure.dpi": 96.0,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.prop_cycle": cycler(color=list(COLORS.values()))
+    + cycler(linestyle=[LINE_STYLES[name] for name in COLORS]),
+    "lines.linewidth": 2.0,
+    "lines.markersize": 5.0,
+    "legend.frameon": False,
+    "legend.handlelength": 2.8,  # long enough to tell a dashed line from a dotted one
+    "text.color": INK,
+    "axes.titlecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": AXIS,
+    "xtick.color": AXIS,
+    "ytick.color": AXIS,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "grid.color": GRID,
+    "grid.linewidth": 0.8,
+    "figure.facecolor": LIGHT_PAGE,
+    "axes.facecolor": "none",
+    "patch.edgecolor": LIGHT_PAGE,
+}
+
+
+def new_figure(
+    rows: int = 1,
+    cols: int = 1,
+    *,
+    alt: str,
+    width: float = 6.4,
+    height: float | None = None,
+    **subplots: Any,
+) -> tuple[Figure, Any]:
+    """Make a figure in the site's style, with the text that stands for it.
+
+    Parameters
+    ----------
+    rows, cols : int
+        The grid of axes.
+    alt : str
+        What the figure shows, in a sentence, for readers who do not see it. It may state what the
+        page checks; it must not be a file name.
+    width : float
+        Inches; the column of text is about 7.2 wide.
+    height : float, optional
+        Inches; by default each row is as high as its axes are wide, up to 3.6.
+    **subplots
+        Passed on to `matplotlib.pyplot.subplots`.
+
+    Returns
+    -------
+    figure : Figure
+        With constrained layout, registered with pyplot so that the gallery finds it.
+    axes : Axes, or ndarray of Axes
+        As `matplotlib.pyplot.subplots` returns them.
+
+    Raises
+    ------
+    ValueError
+        If `alt` is empty, too short to describe anything, or a file name.
+
+    Examples
+    --------
+    >>> figure, axes = new_figure(alt="A rising line, from zero to one.")
+    >>> alt_text(figure)
+    'A rising line, from zero to one.'
+    >>> plt.close(figure)
+    """
+    text = _described(alt)
+    if height is None:
+        height = rows * min(3.6, width / cols)
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(
+            rows, cols, figsize=(width, height), layout="constrained", **subplots
+        )
+    figure.set_label(text)
+    return figure, axes
+
+
+def alt_text(figure: Figure) -> str:
+    """Return the text that stands for a figure.
+
+    Parameters
+    ----------
+    figure : Figure
+        A figure that `new_figure` made.
+
+    Returns
+    -------
+    str
+        One line.
+
+    Raises
+    ------
+    ValueError
+        If the figure has no description.
+    """
+    return _described(str(figure.get_label()))
+
+
+def _described(alt: str) -> str:
+    text = " ".join(alt.split())
+    if len(text.split()) < 3 or re.search(r"\.(png|svg|jpe?g|gif|pdf|py)$", text, re.IGNORECASE):
+        raise ValueError(
+            f"a figure needs new_figure(alt=...): a sentence that says what it shows; got {alt!r}"
+        )
+    return text
+
+
+def draw_spread(
+    ax: Axes, x: npt.ArrayLike, runs: npt.ArrayLike, *, color: str, label: str, marker: bool = True
+) -> None:
+    """Draw the mean of several runs as a line, and the range that they span as a band.
+
+    Parameters
+    ----------
+    ax : Axes
+        Where to draw.
+    x : array_like, shape (points,)
+        What the runs have in common.
+    runs : array_like, shape (runs, points)
+        One curve for each run.
+    color : str
+        A name in `COLORS`; line style and marker go with it.
+    label : str
+        For the legend.
+    marker : bool
+        Whether to mark the points.
+    """
+    runs = np.asarray(runs)
+    hue = COLORS[color]
+    ax.fill_between(x, runs.min(axis=0), runs.max(axis=0), color=hue, alpha=0.2, linewidth=0)
+    ax.plot(
+        x,
+        runs.mean(axis=0),
+        color=hue,
+        linestyle=LINE_STYLES[color],
+        marker=MARKERS[color] if marker else None,
+        label=label,
+    )
+
+
+def draw_pooled(ax: Axes, pooled: npt.NDArray[np.bool_]) -> None:
+    """Draw a block of numbers, (samples, channels, pixels), and mark those that share a mean.
+
+    Samples go into the depth, channels to the right, pixels upwards. Only what lies on the front,
+    the top or the right of the block can be seen.
+
+    Parameters
+    ----------
+    ax : Axes
+        Where to draw; its axes are taken away.
+    pooled : ndarray of bool, shape (N, C, S)
+        Which numbers to mark.
+    """
+    samples, channels, pixels = pooled.shape
+
+    def cell(marked: bool, *corners: tuple[float, float, float]) -> None:
+        """Draw one face; a corner is (sample, channel, pixel)."""
+        flat = [(c + 0.45 * n, s + 0.35 * n) for n, c, s in corners]
+        face = COLORS["orange"] if marked else LIGHT_PAGE
+        hatch = "////" if marked else None
+        ax.add_patch(Polygon(flat, facecolor=face, edgecolor=INK, linewidth=0.8, hatch=hatch))
+
+    for n, c in np.ndindex(samples, channels):
+        top = [(n, c, pixels), (n, c + 1, pixels), (n + 1, c + 1, pixels), (n + 1, c, pixels)]
+        cell(bool(pooled[n, c, -1]), *top)
+    for n, s in np.ndindex(samples, pixels):
+        right = [(n, channels, s), (n + 1, channels, s), (n + 1, channels, s + 1)]
+        cell(bool(pooled[n, -1, s]), *right, (n, channels, s + 1))
+    for c, s in np.ndindex(channels, pixels):
+        front = [(0, c, s), (0, c + 1, s), (0, c + 1, s + 1), (0, c, s + 1)]
+        cell(bool(pooled[0, c, s]), *front)
+    ax.set_aspect("equal")
+    ax.autoscale_view()
+    ax.set_axis_off()
+    ax.text(channels / 2, -0.25, "channels", ha="center", va="top", fontsize=10)
+    ax.text(-0.25, pixels / 2, "pixels", ha="right", va="center", fontsize=10, rotation=90)
+    depth = (channels + 0.45 * samples / 2 + 0.3, 0.35 * samples / 2 - 0.3)
+    ax.text(*depth, "samples", ha="left", va="center", fontsize=10)

@@ -1,0 +1,80 @@
+"""Show a script's figures as light and dark SVG, with their alt text: a sphinx-gallery scraper.
+
+A figure without a description, or a colour without a partner for the dark page, fails the build.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
+
+from bn_tutorial import figures
+
+# A colour is always the value of a style property; an id such as href="#abc123" is not.
+COLOUR = re.compile(r"(?<=: )#[0-9a-f]{6}\b")
+
+IMAGE = """
+.. image:: /{path}
+   :alt: {alt}
+   :class: sphx-glr-single-img only-{theme}
+   :width: {width}
+   :height: {height}
+   :loading: lazy
+"""
+
+
+def scrape(_block: Any, block_vars: dict[str, Any], gallery_conf: dict[str, Any]) -> str:
+    """Save and close the open figures; return the reStructuredText that shows them."""
+    docs = Path(gallery_conf["src_dir"])
+    paths = block_vars["image_path_iterator"]
+    try:
+        numbered = zip(plt.get_fignums(), paths, strict=False)  # the paths never end
+        return "".join(show(plt.figure(number), Path(path), docs) for number, path in numbered)
+    finally:
+        plt.close("all")
+
+
+def show(figure: Figure, png: Path, docs: Path) -> str:
+    """Write one figure; return the two image directives, of which a page shows one."""
+    alt, light = figures.alt_text(figure), draw(figure, png)
+    width, height = (figure.get_size_inches() * 96).round().astype(int)  # CSS pixels
+    shown = ""
+    for theme, svg in (("light", light), ("dark", darken(light))):
+        path = png.with_name(f"{png.stem}_{theme}.svg")
+        path.write_text(svg, encoding="utf-8")
+        name = path.relative_to(docs).as_posix()
+        shown += IMAGE.format(path=name, alt=alt, theme=theme, width=width, height=height)
+    return shown
+
+
+def draw(figure: Figure, png: Path) -> str:
+    """Write the PNG and return the SVG; the same figure gives the same bytes at every build."""
+    svg = io.StringIO()
+    with plt.rc_context({**figures.STYLE, "svg.hashsalt": png.stem}):
+        figure.savefig(png, dpi=144, facecolor="white", metadata={"Software": None})
+        # 192 dots per inch, of what is rasterized in it, are sharp on a screen of doubled pixels.
+        figure.savefig(svg, format="svg", dpi=192, transparent=True, metadata={"Date": None})
+    return svg.getvalue()
+
+
+def darken(svg: str) -> str:
+    """Exchange every colour of an SVG for its partner on a dark page."""
+    strangers = sorted(set(COLOUR.findall(svg)) - set(figures.DARK))
+    if strangers:
+        raise ValueError(
+            f"{', '.join(strangers)} would be drawn unchanged on a dark page: use figures.COLORS, "
+            "or rasterized=True for what a colour map paints"
+        )
+    dark = COLOUR.sub(lambda colour: figures.DARK[colour.group()], svg)
+    # matplotlib leaves out a fill of black, the default: it becomes what is inherited.
+    return dark.replace("<svg ", f'<svg fill="{figures.DARK["#000000"]}" ', 1)
+
+
+def use_site_style(_conf: dict[str, Any], _script: str | None) -> None:
+    """Set the style before each script: it reaches what a script adds to a figure, too."""
+    plt.rcParams.update(figures.STYLE)

@@ -1,0 +1,98 @@
+"""The configuration of the site; what it runs, and on which data, is _ext/experiments.py's part."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent / "_ext"))
+
+# Project -------------------------------------------------------------------------------------
+
+project = "Batch normalization, executed"
+author = "The bn-tutorial authors"
+copyright = author
+
+extensions = [
+    "experiments",  # first: it decides on the data and on what has to run
+    "leftovers",
+    "katex",
+    "recall",
+    "equation_code",
+    "accessible",
+    "api_pages",
+    "myst_nb",
+    "numpydoc",
+    "sphinx.ext.autosummary",
+    "sphinx_copybutton",
+    "sphinx_design",
+    "sphinx_gallery.gen_gallery",
+    "sphinxcontrib.bibtex",
+]
+exclude_patterns = [
+    "_build",
+    "gallery/**/*.ipynb",  # for download; MyST-NB would run them a second time
+]
+nitpicky = True
+
+# Pages ---------------------------------------------------------------------------------------
+
+myst_enable_extensions = ["amsmath", "attrs_inline", "colon_fence", "deflist", "dollarmath"]
+myst_dmath_double_inline = True
+katex_macros = {r"\d": r"\mathrm{d}"}  # the gradient of the loss with respect to what follows
+nb_execution_mode = "cache"
+nb_execution_raise_on_error = True  # otherwise a failing cell only warns
+nb_execution_timeout = 300
+nb_merge_streams = True
+bibtex_bibfiles = ["references.bib"]
+bibtex_default_style = "plain"
+bibtex_reference_style = "author_year"
+
+# Experiments ---------------------------------------------------------------------------------
+
+sphinx_gallery_conf = {
+    "examples_dirs": "../tutorial_src",
+    "gallery_dirs": "gallery",
+    "within_subsection_order": "FileNameSortKey",  # names, because callables cannot be pickled
+    "image_scrapers": ("gallery_figures.scrape",),
+    "reset_modules": ("matplotlib", "gallery_figures.use_site_style"),
+    "capture_repr": (),  # a script prints what it wants to show
+    "download_all_examples": False,  # an archive would differ at each build
+    "show_signature": False,
+    "write_computation_times": False,  # that page loads scripts from other hosts
+    "min_reported_time": 0,
+    "parallel": False,  # the runs of a script use all cores already
+}
+
+# Reference -----------------------------------------------------------------------------------
+
+autodoc_typehints = "none"  # the docstrings give types with their shapes
+autodoc_default_options = {"no-value": True}  # what a table holds is in the source
+autosummary_generate = False  # see _ext/api_pages.py
+numpydoc_show_class_members = False  # autodoc shows them
+# Other projects' objects: links to them would need the network at each build.
+nitpick_ignore_regex = [("py:.*", r"(numpy|np|torch|matplotlib|pathlib|collections|typing)\b.*")]
+
+# Look ----------------------------------------------------------------------------------------
+
+html_theme = "pydata_sphinx_theme"
+html_title = project
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+templates_path = ["_templates"]
+html_context: dict[str, object] = {"default_mode": "auto"}  # and the data, for the templates
+html_copy_source = False
+html_show_sourcelink = False
+html_scaled_image_link = False  # a figure is drawn for its page, light or dark, not for itself
+# No empty column beside the pages that stand alone.
+html_sidebars: dict[str, list[str]] = {
+    page: []
+    for page in ("index", "notation", "findings", "run", "references", "search", "genindex")
+}
+html_theme_options = {
+    "logo": {"text": "Batch normalization"},  # short enough for a telephone
+    "navbar_align": "left",
+    "show_nav_level": 2,
+    "footer_start": ["data-source"],
+    "footer_end": [],
+    "secondary_sidebar_items": ["page-toc"],
+    "search_bar_text": "Search this site",
+}

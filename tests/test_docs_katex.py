@@ -1,0 +1,125 @@
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from sphinx.errors import SphinxError
+from sphinx.testing.util import SphinxTestApp
+
+from bn_tutorial.storage import cache_folder
+
+sys.path.append(str(Path(__file__).parents[1] / "docs" / "_ext"))
+import katex_engine
+
+pytestmark = pytest.mark.skipif(
+    not (cache_folder(create=False) / f"katex-{katex_engine.VERSION}").exists(),
+    reason="KaTeX is not in the cache folder: nox -s docs fetches it",
+)
+
+PAGE = r"""# Page
+
+Inline $\hat x_i$, and {eq}`eq-y` as well as {eq}`eq-later`.
+
+$$
+\hat x &= \d x \\
+y &= \gamma \hat x
+$$ (eq-y)
+
+\begin{align}
+a &= b
+\end{align}
+"""
+REST = r"""
+Other
+=====
+
+Cited: :eq:`eq-y`.
+
+.. math:: z = y < x
+   :label: eq-later
+
+.. math::
+
+   a = b
+
+   c = d
+"""
+
+
+def build(folder, page=PAGE, rest=REST):
+    (folder / "conf.py").write_text(
+        "extensions = ['katex', 'myst_parser']\n"
+        "myst_enable_extensions = ['amsmath', 'dollarmath']\n"
+        r"katex_macros = {r'\d': r'\mathrm{d}'}"
+    )
+    (folder / "index.md").write_text(page + "\n```{toctree}\nother\nplain\n```\n")
+    (folder / "other.rst").write_text(rest)
+    (folder / "plain.md").write_text("# No formula\n")
+    app = SphinxTestApp("html", srcdir=folder)
+    try:
+        app.build()
+        return app.outdir, app.warning.getvalue()
+    finally:
+        app.cleanup()
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    outdir, warnings = build(tmp_path_factory.mktemp("site"))
+    assert not warnings
+    return outdir
+
+
+def test_formula_is_html_for_the_eye_and_mathml_for_the_ear(site):
+    html = (site / "index.html").read_text()
+    assert '<span class="math"><span class="katex"><span class="katex-mathml"><math' in html
+    assert 'class="katex-html" aria-hidden="true"' in html
+    assert r"\hat x" not in re.sub(r"<annotation.*?</annotation>", "", html, flags=re.DOTALL)
+
+
+def test_equation_scrolls_by_keyboard_and_has_a_name(site):
+    assert 'role="group" tabindex="0" aria-label="Equation 1"' in (site / "index.html").read_text()
+
+
+def test_labels_resolve_between_myst_and_restructuredtext(site):
+    assert 'href="other.html#equation-eq-later"' in (site / "index.html").read_text()
+    assert 'href="index.html#equation-eq-y"' in (site / "other.html").read_text()
+    assert 'id="equation-eq-later"' in (site / "other.html").read_text()
+
+
+def test_an_equation_is_numbered_once(site):
+    html = (site / "index.html").read_text()
+    assert html.count('class="eqno"') == 2
+    assert "eqn-num" not in html  # KaTeX's own
+
+
+def test_only_pages_with_formulas_load_the_style_sheet(site):
+    assert "katex/katex.css" in (site / "index.html").read_text()
+    assert "katex" not in (site / "plain.html").read_text()
+
+
+def test_fonts_are_woff2_and_all_there(site):
+    folder = site / "_static" / "katex"
+    css = (folder / "katex.css").read_text()
+    urls = set(re.findall(r"url\(([^)]*)\)", css))
+    assert urls
+    assert all(url.endswith(".woff2") and (folder / url).is_file() for url in urls)
+    assert "http" not in css
+    assert (folder / "LICENSE").is_file()
+
+
+@pytest.mark.parametrize(
+    ("page", "rest", "place"),
+    [
+        ("# T\n\ntext\n\n$\\frac{a$\n", REST, r"index\.md:5: .*KaTeX parse error"),
+        (PAGE, "T\n=\n\n.. math:: \\foo\n   :label: eq-later\n", r"other\.rst:4: .*\\foo"),
+    ],
+)
+def test_bad_tex_fails_the_build_and_names_page_and_line(tmp_path, page, rest, place):
+    with pytest.raises(SphinxError, match=place):
+        build(tmp_path, page, rest)
+
+
+def test_engine_refuses_what_latex_would_not_read():
+    with pytest.raises(ValueError, match="strict mode"):
+        katex_engine.render("é", {}, display=False)
