@@ -1,7 +1,7 @@
 """How far are our layers from PyTorch's, and would we notice if they were wrong?
 
 :func:`differences` runs a layer and its PyTorch namesake side by side, in both modes.
-:data:`FAULTS` holds broken variants of :class:`~bn_tutorial.layers.BatchNorm1D`, each with one
+``FAULTS`` holds broken variants of :class:`~bn_tutorial.layers.BatchNorm1D`, each with one
 error that published code makes: a check is worth something once it has caught them.
 """
 
