@@ -4,7 +4,7 @@ Absolute times say more about the machine than about the code, so both sides of 
 measured in turn in one process, and the fastest of the rounds counts. Processor time on one thread:
 what else the machine does at the time hardly matters.
 """
-# ruff: noqa: T201  (a benchmark reports)
+
 
 import dataclasses
 import os

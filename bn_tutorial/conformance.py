@@ -14,7 +14,8 @@ import torch
 from torch import nn
 
 from bn_tutorial import functional
-from bn_tutorial.functional import Array, Cache
+from bn_tutorial.arrays import Array
+from bn_tutorial.functional import Cache
 from bn_tutorial.layers import BatchNorm1D, Layer
 
 MODES = ("training", "evaluation")
@@ -72,7 +73,7 @@ def differences(
             "y": (ours.forward(x.detach().numpy()), y),
             "dx": (ours.backward(dy.numpy()), x.grad),
             "dgamma": (ours.dgamma, getattr(theirs.weight, "grad", None)),
-            "dbeta": (ours.dbeta, getattr(theirs.bias, "grad", None)),
+            "dbeta": (ours.dbeta, getattr(getattr(theirs, "bias", None), "grad", None)),
         }
         for name in ("running_mean", "running_var"):
             pairs[name] = getattr(ours, name, None), getattr(theirs, name, None)
@@ -97,21 +98,17 @@ def relative_difference(mine: Array | None, reference: Array) -> float:
 class VarianceTermDropped(BatchNorm1D):
     """The input gradient forgets that the variance depends on x."""
 
-    def _backward(self, dy: Array, cache: Cache) -> tuple[Array, Array, Array]:
-        dx, dgamma, dbeta = super()._backward(dy, cache)
-        if not self._frozen:
-            dx = dx + cache.gamma * cache.r * cache.xhat * dgamma / len(dy)
-        return dx, dgamma, dbeta
+    def _backward_with_batch(self, dy: Array, cache: Cache) -> tuple[Array, Array, Array]:
+        dx, dgamma, dbeta = super()._backward_with_batch(dy, cache)
+        return dx + cache.gamma * cache.r * cache.xhat * dgamma / len(dy), dgamma, dbeta
 
 
 class MeanTermDropped(BatchNorm1D):
     """The input gradient forgets that the mean depends on x."""
 
-    def _backward(self, dy: Array, cache: Cache) -> tuple[Array, Array, Array]:
-        dx, dgamma, dbeta = super()._backward(dy, cache)
-        if not self._frozen:
-            dx = dx + cache.gamma * cache.r * dbeta / len(dy)
-        return dx, dgamma, dbeta
+    def _backward_with_batch(self, dy: Array, cache: Cache) -> tuple[Array, Array, Array]:
+        dx, dgamma, dbeta = super()._backward_with_batch(dy, cache)
+        return dx + cache.gamma * cache.r * dbeta / len(dy), dgamma, dbeta
 
 
 class StatisticsDetached(BatchNorm1D):
@@ -164,10 +161,8 @@ class BatchStatisticsInEvaluation(BatchNorm1D):
     """Evaluation mode normalizes with the batch, as if it were training."""
 
     def _forward(self, x: Array, gamma: Array, beta: Array) -> tuple[Array, Cache]:
-        if self.training:
-            return super()._forward(x, gamma, beta)
         self._frozen = False
-        return functional.batch_norm_forward(x, gamma, beta, eps=self.eps)
+        return self._forward_with_batch(x, gamma, beta)
 
 
 FAULTS: dict[str, type[BatchNorm1D]] = {

@@ -11,13 +11,21 @@ its equation, and shapes are written for a batch ``(N, C)`` or ``(N, C, H, W)``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[np.floating[Any]]
+from bn_tutorial.arrays import (
+    Array,
+    check_batch,
+    check_floating,
+    check_upstream,
+    count,
+    per_channel,
+    pooled_axes,
+    shared_axes,
+    sum_of_products,
+)
 
 
 class Cache(NamedTuple):
@@ -77,6 +85,7 @@ def center(x: Array, axes: tuple[int, ...]) -> tuple[Array, Array]:
     mu = x.mean(axis=axes, keepdims=True)
     # [eq-center]
     xmu = x - mu
+
     # Nothing in exact arithmetic. In float32 a mean of many large numbers is off by several units
     # in its last place; what it missed is the mean of what is left, which is small, so exact.
     missed = xmu.mean(axis=axes, keepdims=True)
@@ -123,12 +132,14 @@ def standardize(x: Array, axes: tuple[int, ...], eps: float) -> tuple[Array, Arr
     ([[-1.0], [1.0]], 1.0)
     """
     mu, xmu = center(x, axes)
+    m = count(x, axes)
     # [eq-variance]
-    var = np.square(xmu).mean(axis=axes, keepdims=True)
+    var = sum_of_products(xmu, xmu, axes) / m
     # [eq-r]
     r = 1 / np.sqrt(var + eps)
     # [eq-xhat]
-    xhat = xmu * r
+    xhat = np.multiply(xmu, r, out=xmu)
+
     return xhat, r, mu, var
 
 
@@ -149,11 +160,91 @@ def standardize_backward(dxhat: Array, xhat: Array, r: Array, axes: tuple[int, .
     dx : ndarray, shape of x
         Gradient of the loss with respect to ``x``.
     """
-    along_ones = dxhat.mean(axis=axes, keepdims=True)
-    along_xhat = (dxhat * xhat).mean(axis=axes, keepdims=True)
+    m = count(xhat, axes)
+    along_ones = dxhat.sum(axis=axes, keepdims=True) / m
+    along_xhat = sum_of_products(dxhat, xhat, axes) / m
     # [eq-dx-axes]
-    dx: Array = r * (dxhat - along_ones - xhat * along_xhat)
+    dx: Array = xhat * -along_xhat
+    dx += dxhat
+    dx -= along_ones
+    dx *= r
+
     return dx
+
+
+def rms_forward(
+    x: Array, gamma: Array, *, axes: tuple[int, ...], eps: float
+) -> tuple[Array, Cache]:
+    """Divide by the root mean square over ``axes``, then scale: nothing is centered.
+
+    Parameters
+    ----------
+    x : ndarray, float32 or float64
+        The input.
+    gamma : ndarray, broadcastable to x
+        Scale, with size one along every axis over which it is shared.
+    axes : tuple of int
+        The axes that share a mean square.
+    eps : float
+        Added to the mean square, inside the root.
+
+    Returns
+    -------
+    y : ndarray, shape and dtype of x
+        The output.
+    cache : Cache
+        What :func:`rms_backward` needs; its ``var`` is the mean square, its ``mu`` zero.
+
+    Raises
+    ------
+    TypeError
+        If x is neither float32 nor float64.
+    """
+    check_floating(x)
+    gamma = gamma.astype(x.dtype, copy=False)
+    m = count(x, axes)
+    # [eq-mean-square]
+    square = sum_of_products(x, x, axes) / m
+    r = 1 / np.sqrt(square + eps)
+    # [eq-rms]
+    xhat = x * r
+
+    return gamma * xhat, Cache(xhat, r, gamma, axes, np.zeros_like(square), square)
+
+
+def rms_backward(dy: Array, cache: Cache) -> tuple[Array, Array]:
+    """Give the gradients through :func:`rms_forward` (:eq:`eq-dx-rms`).
+
+    Parameters
+    ----------
+    dy : ndarray, shape of x
+        Gradient of the loss with respect to the output.
+    cache : Cache
+        From the forward pass.
+
+    Returns
+    -------
+    dx : ndarray, shape of x
+        Gradient with respect to the input.
+    dgamma : ndarray, shape of gamma
+        Gradient with respect to the scale.
+
+    Raises
+    ------
+    ValueError
+        If dy has not the shape of the output.
+    """
+    check_upstream(dy, cache.xhat.shape)
+    xhat, r, gamma, axes = cache.xhat, cache.r, cache.gamma, cache.axes
+    dgamma = sum_of_products(dy, xhat, shared_axes(gamma))
+    dxhat = gamma * dy
+    along_xhat = sum_of_products(dxhat, xhat, axes) / count(xhat, axes)
+    # [eq-dx-rms]
+    dx = xhat * -along_xhat
+    dx += dxhat
+    dx *= r
+
+    return dx, dgamma
 
 
 def normalize_forward(
@@ -188,7 +279,9 @@ def normalize_forward(
     gamma, beta = gamma.astype(x.dtype, copy=False), beta.astype(x.dtype, copy=False)
     xhat, r, mu, var = standardize(x, axes, eps)
     # [eq-y]
-    y = gamma * xhat + beta
+    y = gamma * xhat
+    y += beta
+
     return y, Cache(xhat, r, gamma, axes, mu, var)
 
 
@@ -215,8 +308,8 @@ def normalize_backward(dy: Array, cache: Cache) -> tuple[Array, Array, Array]:
         If dy has not the shape of the output.
     """
     check_upstream(dy, cache.xhat.shape)
-    shared = tuple(axis for axis, size in enumerate(cache.gamma.shape) if size == 1)
-    dgamma = (dy * cache.xhat).sum(axis=shared, keepdims=True)
+    shared = shared_axes(cache.gamma)
+    dgamma = sum_of_products(dy, cache.xhat, shared)
     dbeta = dy.sum(axis=shared, keepdims=True)
     dx = standardize_backward(cache.gamma * dy, cache.xhat, cache.r, cache.axes)
     return dx, dgamma, dbeta
@@ -358,9 +451,13 @@ def batch_norm_backward(dy: Array, cache: Cache) -> tuple[Array, Array, Array]:
     xhat, r, gamma, axes = cache.xhat, cache.r, cache.gamma, cache.axes
     m = count(dy, axes)
     dbeta = dy.sum(axis=axes, keepdims=True)
-    dgamma = (dy * xhat).sum(axis=axes, keepdims=True)
+    dgamma = sum_of_products(dy, xhat, axes)
     # [eq-dx]
-    dx = (gamma * r / m) * (m * dy - dbeta - xhat * dgamma)
+    dx = xhat * (-dgamma / m)
+    dx += dy
+    dx -= dbeta / m
+    dx *= gamma * r
+
     return dx, dgamma.ravel(), dbeta.ravel()
 
 
@@ -403,9 +500,12 @@ def batch_norm_eval_forward(
     mu = per_channel(running_mean, x, "running_mean")
     var = per_channel(running_var, x, "running_var")
     r = 1 / np.sqrt(var + eps)
-    xhat = (x - mu) * r
+    xhat = x - mu
+    xhat *= r
     # [eq-y-eval]
-    y = gamma * xhat + beta
+    y = gamma * xhat
+    y += beta
+
     return y, Cache(xhat, r, gamma, pooled_axes(x), mu, var)
 
 
@@ -436,96 +536,69 @@ def batch_norm_eval_backward(dy: Array, cache: Cache) -> tuple[Array, Array, Arr
     """
     check_upstream(dy, cache.xhat.shape)
     dbeta = dy.sum(axis=cache.axes)
-    dgamma = (dy * cache.xhat).sum(axis=cache.axes)
+    dgamma = sum_of_products(dy, cache.xhat, cache.axes).ravel()
     # [eq-dx-eval]
     dx = cache.gamma * cache.r * dy
     return dx, dgamma, dbeta
 
 
-# ---------------------------------------------------------------------------------------------
-# Shapes and types
-# ---------------------------------------------------------------------------------------------
+def batch_norm_double_backward(
+    ddx: Array, ddgamma: Array, ddbeta: Array, dy: Array, cache: Cache
+) -> tuple[Array, Array, Array]:
+    """Differentiate :func:`batch_norm_backward` itself: the second order.
 
+    It is needed when a *gradient* enters a loss, as in a gradient penalty.
+    The backward pass maps (dy, x, gamma) to (dx, dgamma, dbeta); given the gradient of a second
+    loss with respect to the latter, this gives it with respect to the former.
 
-def pooled_axes(x: Array) -> tuple[int, ...]:
-    """Return the axes that batch normalization pools: all but the channels, axis 1.
+    Parameters
+    ----------
+    ddx : ndarray, shape of x
+        Gradient of the second loss with respect to dx.
+    ddgamma, ddbeta : ndarray, shape (C,)
+        Gradients of the second loss with respect to dgamma and dbeta.
+    dy : ndarray, shape of x
+        The upstream gradient that the backward pass was given.
+    cache : Cache
+        From the forward pass.
 
-    Examples
-    --------
-    >>> pooled_axes(np.zeros((32, 3, 8, 8)))
-    (0, 2, 3)
-    """
-    return (0, *range(2, x.ndim))
-
-
-def count(x: Array, axes: Sequence[int]) -> int:
-    """Return m, how many values of ``x`` share one mean when ``axes`` are pooled.
-
-    Examples
-    --------
-    >>> count(np.zeros((32, 3, 8, 8)), axes=(0, 2, 3))
-    2048
-    """
-    return int(np.prod([x.shape[axis] for axis in axes], dtype=np.int64))
-
-
-def per_channel(parameter: Array, x: Array, name: str) -> Array:
-    """Reshape a parameter of shape (C,) so that it broadcasts over a batch, in the batch's dtype.
+    Returns
+    -------
+    grad_dy : ndarray, shape of x
+        Gradient of the second loss with respect to dy (:eq:`eq-double-dy`).
+    grad_x : ndarray, shape of x
+        With respect to x (:eq:`eq-double-x`).
+    grad_gamma : ndarray, shape (C,)
+        With respect to gamma (:eq:`eq-double-gamma`).
 
     Raises
     ------
     ValueError
-        If the parameter has not one value per channel of x.
+        If a shape does not fit.
     """
-    parameter = np.asarray(parameter)
-    if parameter.shape != (x.shape[1],):
-        raise ValueError(
-            f"{name} has shape {parameter.shape}, expected ({x.shape[1]},): one value for each "
-            f"channel of the input of shape {x.shape}"
-        )
-    broadcast: Array = parameter.astype(x.dtype, copy=False).reshape(1, -1, *[1] * (x.ndim - 2))
-    return broadcast
+    check_upstream(dy, cache.xhat.shape)
+    check_upstream(ddx, cache.xhat.shape)
+    xhat, r, gamma, axes = cache.xhat, cache.r, cache.gamma, cache.axes
+    ddgamma, ddbeta = per_channel(ddgamma, dy, "ddgamma"), per_channel(ddbeta, dy, "ddbeta")
 
+    def mean(q: Array) -> Array:
+        average: Array = q.mean(axis=axes, keepdims=True)
+        return average
 
-def check_floating(x: Array) -> None:
-    """Refuse anything but a float32 or float64 array.
+    def project(q: Array) -> Array:
+        """Remove the mean and the part along xhat: the backward pass without its factor."""
+        # [eq-project]
+        projected: Array = q - mean(q) - xhat * mean(q * xhat)
+        return projected
 
-    Raises
-    ------
-    TypeError
-        If x is not an ndarray, or of another dtype.
-    """
-    if not isinstance(x, np.ndarray):
-        raise TypeError(f"expected a NumPy array, got {type(x).__name__}")
-    if x.dtype not in (np.float32, np.float64):
-        raise TypeError(f"expected float32 or float64, got {x.dtype}: convert with x.astype")
+    p_dy, p_ddx = project(dy), project(ddx)
+    along_dy, along_ddx = mean(dy * xhat), mean(ddx * xhat)
+    # [eq-double-dy]
+    grad_dy = gamma * r * p_ddx + ddgamma * xhat + ddbeta
+    # [eq-double-gamma]
+    grad_gamma = (r * ddx * p_dy).sum(axis=axes)
+    # [eq-double-x]
+    grad_x = ddgamma * r * p_dy
+    grad_x -= gamma * r**2 * (xhat * mean(ddx * p_dy) + along_dy * p_ddx + along_ddx * p_dy)
 
-
-def check_batch(x: Array) -> None:
-    """Refuse what is not a batch of samples with channels.
-
-    Raises
-    ------
-    TypeError
-        If x is neither float32 nor float64.
-    ValueError
-        If x is not of shape (N, C), (N, C, L) or (N, C, H, W).
-    """
-    check_floating(x)
-    if x.ndim not in (2, 3, 4):
-        raise ValueError(f"expected shape (N, C), (N, C, L) or (N, C, H, W), got {x.shape}")
-
-
-def check_upstream(dy: Array, shape: tuple[int, ...]) -> None:
-    """Refuse an upstream gradient that does not belong to the output.
-
-    Raises
-    ------
-    TypeError
-        If dy is neither float32 nor float64.
-    ValueError
-        If dy has not the shape of the output.
-    """
-    check_floating(dy)
-    if dy.shape != shape:
-        raise ValueError(f"expected dy of the output's shape {shape}, got {dy.shape}")
+    return grad_dy, grad_x, grad_gamma

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bn_tutorial.functional import Array, check_floating
+from bn_tutorial.arrays import Array, check_floating
 
 
 @dataclass(frozen=True)

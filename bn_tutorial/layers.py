@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from bn_tutorial import functional
-from bn_tutorial.functional import Array, Cache
+from bn_tutorial.arrays import Array, check_floating, check_upstream, count
+from bn_tutorial.functional import Cache
 from bn_tutorial.moments import running_average, unbiased
 
 # PyTorch's name of each of our arrays, in the order in which its state_dict lists them.
@@ -136,7 +137,7 @@ class Layer(ABC):
         """
         if self._cache is None:
             raise RuntimeError("backward needs a forward pass first")
-        functional.check_upstream(dy, self._y_shape)
+        check_upstream(dy, self._y_shape)
         dx, dgamma, dbeta = self._backward(dy, self._cache)
         self.dgamma = dgamma if self.gamma is not None else None
         self.dbeta = dbeta if self.beta is not None else None
@@ -209,6 +210,7 @@ class _RunningStatistics(Layer):
 
     ndims: ClassVar[tuple[int, ...]]
     accepts: ClassVar[str]
+    _frozen = False  # whether the last forward pass took its statistics as given
 
     def __init__(
         self,
@@ -239,11 +241,34 @@ class _RunningStatistics(Layer):
             self.num_batches_tracked = 0
 
     def _check(self, x: Array) -> None:
-        functional.check_floating(x)
+        check_floating(x)
         if x.ndim not in self.ndims or x.shape[1] != self.num_features:
             raise ValueError(
                 f"expected shape {self.accepts} with C = {self.num_features}, got {x.shape}"
             )
+
+    @abstractmethod
+    def _forward_with_batch(self, x: Array, gamma: Array, beta: Array) -> tuple[Array, Cache]:
+        """Normalize with the statistics of this batch; in training, remember them."""
+
+    @abstractmethod
+    def _backward_with_batch(self, dy: Array, cache: Cache) -> tuple[Array, Array, Array]:
+        """Go back through the statistics of the batch as well."""
+
+    def _forward(self, x: Array, gamma: Array, beta: Array) -> tuple[Array, Cache]:
+        self._check(x)
+        if self.training or self.running_mean is None or self.running_var is None:
+            self._frozen = False
+            return self._forward_with_batch(x, gamma, beta)
+        self._frozen = True
+        return functional.batch_norm_eval_forward(
+            x, gamma, beta, self.running_mean, self.running_var, eps=self.eps
+        )
+
+    def _backward(self, dy: Array, cache: Cache) -> tuple[Array, Array, Array]:
+        if self._frozen:
+            return functional.batch_norm_eval_backward(dy, cache)
+        return self._backward_with_batch(dy, cache)
 
     def _track(self, mean: Array, var: Array) -> None:
         """Move the running averages towards the statistics of this batch."""
@@ -264,29 +289,16 @@ class _RunningStatistics(Layer):
 
 
 class _BatchNorm(_RunningStatistics):
-    _frozen = False  # whether the last forward pass took its statistics as given
-
-    def _forward(self, x: Array, gamma: Array, beta: Array) -> tuple[Array, Cache]:
-        self._check(x)
-        self._frozen = not self.training and self.running_mean is not None
-        if self._frozen:
-            assert self.running_mean is not None
-            assert self.running_var is not None
-            return functional.batch_norm_eval_forward(
-                x, gamma, beta, self.running_mean, self.running_var, eps=self.eps
-            )
+    def _forward_with_batch(self, x: Array, gamma: Array, beta: Array) -> tuple[Array, Cache]:
         y, cache = functional.batch_norm_forward(x, gamma, beta, eps=self.eps)
         if self.training:
-            m = functional.count(x, cache.axes)
+            m = count(x, cache.axes)
             # The biased variance normalizes, the unbiased one is remembered: as in the paper.
             self._track(cache.mu.ravel(), unbiased(cache.var.ravel(), m))
         return y, cache
 
-    def _backward(self, dy: Array, cache: Cache) -> tuple[Array, Array, Array]:
-        backward = (
-            functional.batch_norm_eval_backward if self._frozen else functional.batch_norm_backward
-        )
-        return backward(dy, cache)
+    def _backward_with_batch(self, dy: Array, cache: Cache) -> tuple[Array, Array, Array]:
+        return functional.batch_norm_backward(dy, cache)
 
 
 class BatchNorm1D(_BatchNorm):
@@ -404,25 +416,71 @@ class LayerNorm(_PerSample):
         *,
         dtype: npt.DTypeLike = np.float64,
     ) -> None:
-        shape = (normalized_shape,) if isinstance(normalized_shape, int) else normalized_shape
-        super().__init__(tuple(shape), eps, elementwise_affine, dtype)
+        super().__init__(as_shape(normalized_shape), eps, elementwise_affine, dtype)
 
     def _forward(self, x: Array, gamma: Array, beta: Array) -> tuple[Array, Cache]:
-        functional.check_floating(x)
-        pooled = len(self._shape)
-        if x.ndim <= pooled or x.shape[x.ndim - pooled :] != self._shape:
-            raise ValueError(
-                f"expected an input whose last axes are {self._shape}, after at least one more, "
-                f"got {x.shape}"
-            )
-        broadcast = (1,) * (x.ndim - pooled) + self._shape
-        return functional.normalize_forward(
-            x,
-            gamma.reshape(broadcast),
-            beta.reshape(broadcast),
-            axes=tuple(range(x.ndim - pooled, x.ndim)),
-            eps=self.eps,
+        axes = check_last_axes(x, self._shape)
+        gamma, beta = broadcast_last(gamma, x), broadcast_last(beta, x)
+        return functional.normalize_forward(x, gamma, beta, axes=axes, eps=self.eps)
+
+
+class RMSNorm(Layer):
+    """Root mean square normalization: Layer normalization without the mean and without a shift.
+
+    Parameters
+    ----------
+    normalized_shape : int or tuple of int
+        The last axes of the input, which are pooled; gamma has this shape.
+    eps : float or None
+        Added to the mean square, inside the root; None takes the machine epsilon of the input's
+        dtype, as PyTorch does.
+    elementwise_affine : bool
+        Whether there is a scale to learn.
+    dtype : dtype
+        Of the parameters.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of its range.
+
+    References
+    ----------
+    Zhang and Sennrich, "Root Mean Square Layer Normalization", 2019.
+
+    Examples
+    --------
+    >>> RMSNorm(2)(np.array([[3.0, 4.0]])).round(3).tolist()
+    [[0.849, 1.131]]
+    """
+
+    has_shift = False
+
+    def __init__(
+        self,
+        normalized_shape: int | tuple[int, ...],
+        eps: float | None = None,
+        elementwise_affine: bool = True,
+        *,
+        dtype: npt.DTypeLike = np.float64,
+    ) -> None:
+        super().__init__(
+            as_shape(normalized_shape), 0.0 if eps is None else eps, elementwise_affine, dtype
         )
+        self._eps_of_dtype = eps is None
+
+    def _forward(self, x: Array, gamma: Array, beta: Array) -> tuple[Array, Cache]:
+        del beta  # there is none
+        axes = check_last_axes(x, self._shape)
+        eps = float(np.finfo(x.dtype).eps) if self._eps_of_dtype else self.eps
+        return functional.rms_forward(x, broadcast_last(gamma, x), axes=axes, eps=eps)
+
+    def _backward(self, dy: Array, cache: Cache) -> tuple[Array, Array, Array]:
+        dx, dgamma = functional.rms_backward(dy, cache)
+        return dx, dgamma.reshape(self._shape), np.zeros(self._shape)
+
+    def _arguments(self) -> str:
+        return super()._arguments() if not self._eps_of_dtype else ", ".join(map(str, self._shape))
 
 
 class GroupNorm(_PerSample):
@@ -468,7 +526,7 @@ class GroupNorm(_PerSample):
         self.num_channels = num_channels
 
     def _forward(self, x: Array, gamma: Array, beta: Array) -> tuple[Array, Cache]:
-        functional.check_floating(x)
+        check_floating(x)
         if x.ndim < 2 or x.shape[1] != self.num_channels:
             raise ValueError(f"expected shape (N, {self.num_channels}, ...), got {x.shape}")
         space = x.shape[2:]
@@ -487,7 +545,7 @@ class GroupNorm(_PerSample):
         return f"{self.num_groups}, {super()._arguments()}"
 
 
-class InstanceNorm2D(GroupNorm):
+class InstanceNorm2D(_RunningStatistics):
     """Instance normalization: each sample and channel pools its own space.
 
     Group normalization with one channel in each group :cite:p:`ulyanov2016instance`.
@@ -498,10 +556,15 @@ class InstanceNorm2D(GroupNorm):
         C, the number of channels.
     eps : float
         Added to the variance, inside the root.
+    momentum : float or None
+        The weight of the new batch in the running averages, if there are any; None, as in PyTorch,
+        is zero here.
     affine : bool
         Whether there are a scale and a shift to learn; by default not, as in PyTorch.
+    track_running_stats : bool
+        Whether to average the statistics of all samples, for evaluation mode; by default not.
     dtype : dtype
-        Of the parameters.
+        Of parameters and statistics.
 
     Raises
     ------
@@ -514,24 +577,67 @@ class InstanceNorm2D(GroupNorm):
     (4, 3, 2, 2)
     """
 
+    ndims = (4,)
+    accepts = "(N, C, H, W)"
+
     def __init__(
         self,
         num_features: int,
         eps: float = 1e-5,
+        momentum: float | None = 0.1,
         affine: bool = False,
+        track_running_stats: bool = False,
         *,
         dtype: npt.DTypeLike = np.float64,
     ) -> None:
-        super().__init__(num_features, num_features, eps, affine, dtype=dtype)
-        self.num_features = num_features
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, dtype=dtype)
 
-    def _forward(self, x: Array, gamma: Array, beta: Array) -> tuple[Array, Cache]:
-        functional.check_floating(x)
-        if x.ndim != 4:
-            raise ValueError(f"expected shape (N, C, H, W), got {x.shape}")
-        if x.shape[2] * x.shape[3] < 2:
+    def _forward_with_batch(self, x: Array, gamma: Array, beta: Array) -> tuple[Array, Cache]:
+        if (m := count(x, (2, 3))) < 2:
             raise ValueError(f"expected more than 1 value per channel, got input of {x.shape}")
-        return super()._forward(x, gamma, beta)
+        gamma, beta = gamma.reshape(1, -1, 1, 1), beta.reshape(1, -1, 1, 1)
+        y, cache = functional.normalize_forward(x, gamma, beta, axes=(2, 3), eps=self.eps)
+        if self.training:
+            var = unbiased(cache.var, m).mean(axis=(0, 2, 3))
+            self._track(cache.mu.mean(axis=(0, 2, 3)), var)
+        return y, cache
 
-    def _arguments(self) -> str:
-        return Layer._arguments(self)
+    def _backward_with_batch(self, dy: Array, cache: Cache) -> tuple[Array, Array, Array]:
+        dx, dgamma, dbeta = functional.normalize_backward(dy, cache)
+        return dx, dgamma.ravel(), dbeta.ravel()
+
+    def _track(self, mean: Array, var: Array) -> None:
+        # PyTorch's instance normalization does not count batches, so None cannot average them all.
+        if self.running_mean is not None and self.running_var is not None:
+            momentum = self.momentum or 0.0
+            self.running_mean = running_average(self.running_mean, mean, momentum)
+            self.running_var = running_average(self.running_var, var, momentum)
+
+
+def as_shape(normalized_shape: int | tuple[int, ...]) -> tuple[int, ...]:
+    """Take one size for a shape of one axis, as PyTorch does."""
+    return (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+
+
+def check_last_axes(x: Array, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the axes to pool, the last ones of x, after checking that they have this shape.
+
+    Raises
+    ------
+    TypeError
+        If x is neither float32 nor float64.
+    ValueError
+        If the last axes have another shape, or there is no axis before them.
+    """
+    check_floating(x)
+    first = x.ndim - len(shape)
+    if first < 1 or x.shape[first:] != shape:
+        raise ValueError(
+            f"expected an input whose last axes are {shape}, after at least one more, got {x.shape}"
+        )
+    return tuple(range(first, x.ndim))
+
+
+def broadcast_last(parameter: Array, x: Array) -> Array:
+    """Reshape a parameter of the last axes' shape so that it broadcasts over x."""
+    return parameter.reshape((1,) * (x.ndim - parameter.ndim) + parameter.shape)

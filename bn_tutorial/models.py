@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from bn_tutorial import functional
+from bn_tutorial.arrays import Array
 from bn_tutorial.moments import running_average, unbiased
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
@@ -195,7 +196,7 @@ class ScratchBatchNorm1d(nn.Module):
         self._track(mean, unbiased(var.numpy(), count=len(x)))
         return _output(y)
 
-    def _track(self, mean: Tensor, var: functional.Array) -> None:
+    def _track(self, mean: Tensor, var: Array) -> None:
         for buffer, new in ((self.running_mean, mean.numpy()), (self.running_var, var)):
             buffer.copy_(torch.from_numpy(running_average(buffer.numpy(), new, self.momentum)))
         self.num_batches_tracked += 1
@@ -263,9 +264,9 @@ class _EvalBatchNorm(torch.autograd.Function):
         return *map(torch.from_numpy, gradients), None, None, None
 
 
-def _array(tensor: Tensor) -> functional.Array:
+def _array(tensor: Tensor) -> Array:
     """View a tensor as an array that shares its memory."""
-    array: functional.Array = tensor.detach().numpy()
+    array: Array = tensor.detach().numpy()
     return array
 
 

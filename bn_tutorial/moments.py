@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bn_tutorial.functional import Array, center, check_floating, count
+from bn_tutorial.arrays import Array, check_floating, count
+from bn_tutorial.functional import center
 
 
 @dataclass(frozen=True, eq=False)

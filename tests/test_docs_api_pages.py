@@ -1,10 +1,8 @@
 import re
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import NamedTuple
 
-sys.path.append(str(Path(__file__).parents[1] / "docs" / "_ext"))
 import api_pages
 
 ROOT = Path(__file__).parents[1]

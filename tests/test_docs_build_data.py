@@ -1,12 +1,9 @@
 import os
 import sys
-from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
-import pytest
-
-sys.path.append(str(Path(__file__).parents[1] / "docs" / "_ext"))
 import build_data
+import pytest
 
 
 @pytest.fixture

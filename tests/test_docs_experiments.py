@@ -3,14 +3,11 @@
 import contextlib
 import os
 import sys
-from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import pytest
 from sphinx.errors import SphinxError
 from sphinx.testing.util import SphinxTestApp
-
-sys.path.append(str(Path(__file__).parents[1] / "docs" / "_ext"))
 
 CONF = """
 extensions = ["experiments", "leftovers", "sphinx_gallery.gen_gallery"]

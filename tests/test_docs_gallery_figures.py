@@ -1,15 +1,11 @@
 import re
-import sys
-from pathlib import Path
 
+import gallery_figures
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
 from bn_tutorial import figures
-
-sys.path.append(str(Path(__file__).parents[1] / "docs" / "_ext"))
-import gallery_figures
 
 
 @pytest.fixture(autouse=True)

@@ -1,11 +1,6 @@
-import sys
-from pathlib import Path
-
+import gallery_state
 import pytest
 from sphinx_gallery.utils import get_md5sum
-
-sys.path.append(str(Path(__file__).parents[1] / "docs" / "_ext"))
-import gallery_state
 
 
 def write(path, text="text"):

@@ -1,15 +1,11 @@
 import re
-import sys
-from pathlib import Path
 
+import katex_engine
 import pytest
 from sphinx.errors import SphinxError
 from sphinx.testing.util import SphinxTestApp
 
 from bn_tutorial.storage import cache_folder
-
-sys.path.append(str(Path(__file__).parents[1] / "docs" / "_ext"))
-import katex_engine
 
 pytestmark = pytest.mark.skipif(
     not (cache_folder(create=False) / f"katex-{katex_engine.VERSION}").exists(),

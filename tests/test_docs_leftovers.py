@@ -1,9 +1,4 @@
-import sys
-from pathlib import Path
-
 from sphinx.testing.util import SphinxTestApp
-
-sys.path.append(str(Path(__file__).parents[1] / "docs" / "_ext"))
 
 PIXEL = '<svg xmlns="http://www.w3.org/2000/svg" width="1" height="1"/>'
 

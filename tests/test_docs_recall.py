@@ -1,12 +1,8 @@
 import json
-import sys
-from pathlib import Path
 
 import pytest
-from sphinx.testing.util import SphinxTestApp
-
-sys.path.append(str(Path(__file__).parents[1] / "docs" / "_ext"))
 import recall
+from sphinx.testing.util import SphinxTestApp
 
 VALUES = {"gap": 0.1234, "steps": 4690, "low": -0.5, "verdict": "-ish"}
 

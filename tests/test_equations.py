@@ -1,15 +1,12 @@
 """Every marked line of the package has its equation on a page, and the reverse."""
 
 import re
-import sys
 from pathlib import Path
 
 import pytest
+from equation_code import marked_lines
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "docs" / "_ext"))
-
-from equation_code import marked_lines  # noqa: E402
 
 MARKERS = [
     label
@@ -58,7 +55,7 @@ def test_marker_stands_above_a_statement(label):
     assert " = " in code
 
 
-def test_whole_statement_is_shown_without_its_indentation(tmp_path):
+def test_whole_statements_are_shown_up_to_a_gap_without_their_indentation(tmp_path):
     (tmp_path / "m.py").write_text(
         "def f():\n    # [eq-a]\n    x = g(\n        1,\n    )\n    y = 2\n"
     )

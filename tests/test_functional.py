@@ -100,6 +100,68 @@ def test_evaluation_gradient_agrees_with_central_differences():
     assert compare(wrong, numerical_gradient(output, x, dy)).error > 1e-2
 
 
+@pytest.mark.parametrize("eps", [1e-5, 0.1])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_double_backward_agrees_with_pytorch(shape, eps):
+    x, gamma, beta, dy = batch(shape)
+    rng = np.random.default_rng(1)
+    ddx, ddgamma, ddbeta = rng.normal(size=shape), rng.normal(size=4), rng.normal(size=4)
+    _, cache = functional.batch_norm_forward(x, gamma, beta, eps=eps)
+    ours = functional.batch_norm_double_backward(ddx, ddgamma, ddbeta, dy, cache)
+
+    tx, tgamma, tbeta, tdy = (torch.tensor(a, requires_grad=True) for a in (x, gamma, beta, dy))
+    y = torch.nn.functional.batch_norm(tx, None, None, tgamma, tbeta, training=True, eps=eps)
+    first = torch.autograd.grad(y, (tx, tgamma, tbeta), tdy, create_graph=True)
+    upstream = [torch.tensor(a) for a in (ddx, ddgamma, ddbeta)]
+    for mine, theirs in zip(
+        ours, torch.autograd.grad(first, (tdy, tx, tgamma), upstream), strict=True
+    ):
+        np.testing.assert_allclose(mine, theirs.numpy(), rtol=1e-10, atol=1e-11)
+
+
+def test_double_backward_agrees_with_central_differences_of_the_backward():
+    x, gamma, beta, dy = batch((5, 3))
+    rng = np.random.default_rng(1)
+    ddx, ddgamma, ddbeta = rng.normal(size=(5, 3)), rng.normal(size=3), rng.normal(size=3)
+
+    def second_loss(x=x, gamma=gamma, dy=dy):
+        _, cache = functional.batch_norm_forward(x, gamma, beta)
+        dx, dgamma, dbeta = functional.batch_norm_backward(dy, cache)
+        return np.array((ddx * dx).sum() + ddgamma @ dgamma + ddbeta @ dbeta)
+
+    _, cache = functional.batch_norm_forward(x, gamma, beta)
+    grad_dy, grad_x, grad_gamma = functional.batch_norm_double_backward(
+        ddx, ddgamma, ddbeta, dy, cache
+    )
+    one = np.array(1.0)
+    assert compare(grad_dy, numerical_gradient(lambda a: second_loss(dy=a), dy, one)).error < 1e-8
+    assert compare(grad_x, numerical_gradient(lambda a: second_loss(x=a), x, one)).error < 1e-7
+    numerical = numerical_gradient(lambda a: second_loss(gamma=a), gamma, one)
+    assert compare(grad_gamma, numerical).error < 1e-8
+
+
+def test_double_backward_refuses_other_shapes_by_name():
+    x, gamma, beta, dy = batch((8, 4))
+    _, cache = functional.batch_norm_forward(x, gamma, beta)
+    with pytest.raises(ValueError, match=r"ddgamma has shape \(5,\)"):
+        functional.batch_norm_double_backward(x, np.ones(5), np.ones(4), dy, cache)
+    with pytest.raises(ValueError, match=r"shape \(8, 4\), got \(7, 4\)"):
+        functional.batch_norm_double_backward(x[1:], np.ones(4), np.ones(4), dy, cache)
+
+
+def test_root_mean_square_gradient_agrees_with_central_differences():
+    x, _, _, dy = batch((5, 3))
+    gamma = np.array([[0.5, -2.0, 1.5]])
+
+    def output(x=x, gamma=gamma):
+        return functional.rms_forward(x, gamma, axes=(1,), eps=0.1)[0]
+
+    _, cache = functional.rms_forward(x, gamma, axes=(1,), eps=0.1)
+    dx, dgamma = functional.rms_backward(dy, cache)
+    assert compare(dx, numerical_gradient(output, x, dy)).error < 1e-8
+    assert compare(dgamma, numerical_gradient(lambda g: output(gamma=g), gamma, dy)).error < 1e-8
+
+
 batches = st.builds(
     batch,
     st.tuples(st.integers(2, 12), st.integers(1, 5)),

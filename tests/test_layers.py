@@ -6,7 +6,14 @@ import torch
 from torch import nn
 
 from bn_tutorial.conformance import differences
-from bn_tutorial.layers import BatchNorm1D, BatchNorm2D, GroupNorm, InstanceNorm2D, LayerNorm
+from bn_tutorial.layers import (
+    BatchNorm1D,
+    BatchNorm2D,
+    GroupNorm,
+    InstanceNorm2D,
+    LayerNorm,
+    RMSNorm,
+)
 
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5}
 
@@ -33,6 +40,17 @@ PAIRS = {
     "GroupNorm, one group": (GroupNorm, nn.GroupNorm, (1, 6), {}, (5, 6, 4, 2)),
     "GroupNorm, features": (GroupNorm, nn.GroupNorm, (3, 6), {"affine": False}, (5, 6)),
     "InstanceNorm2D": (InstanceNorm2D, nn.InstanceNorm2d, (3,), {}, (5, 3, 4, 2)),
+    "InstanceNorm2D, statistics": (
+        *(InstanceNorm2D, nn.InstanceNorm2d, (3,)),
+        *({"affine": True, "track_running_stats": True, "momentum": 0.3}, (5, 3, 4, 2)),
+    ),
+    "InstanceNorm2D, no momentum": (
+        *(InstanceNorm2D, nn.InstanceNorm2d, (3,)),
+        *({"track_running_stats": True, "momentum": None}, (5, 3, 4, 2)),
+    ),
+    "RMSNorm": (RMSNorm, nn.RMSNorm, (7,), {}, (5, 7)),
+    "RMSNorm, images": (RMSNorm, nn.RMSNorm, ((3, 4, 2),), {"eps": 0.1}, (5, 3, 4, 2)),
+    "RMSNorm, not affine": (RMSNorm, nn.RMSNorm, (7,), {"elementwise_affine": False}, (5, 7)),
     "InstanceNorm2D, affine": (
         *(InstanceNorm2D, nn.InstanceNorm2d, (3,)),
         *({"affine": True}, (5, 3, 4, 2)),
@@ -187,4 +205,4 @@ def test_repr_shows_the_arguments_and_the_mode():
     assert repr(BatchNorm1D(3)) == "BatchNorm1D(3, eps=1e-05, momentum=0.1)  # training mode"
     layer = GroupNorm(2, 6, affine=False).eval()
     assert repr(layer) == "GroupNorm(2, 6, eps=1e-05, affine=False)  # evaluation mode"
-    assert repr(InstanceNorm2D(3, affine=True)).startswith("InstanceNorm2D(3, eps=1e-05)")
+    assert repr(RMSNorm((3, 2))) == "RMSNorm(3, 2)  # training mode"

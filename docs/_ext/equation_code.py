@@ -1,4 +1,4 @@
-"""The directive ``equation-code``: the line of the package that computes an equation.
+"""The directive ``equation-code``: the lines of the package that compute an equation.
 
 ``{equation-code} eq-dgamma`` shows what stands under the comment ``# [eq-dgamma]``, with its line
 numbers, its module, and with ``:shape:`` the shape of the result. Nothing is retyped: when the
@@ -22,17 +22,22 @@ PACKAGE = Path(__file__).parents[2] / "bn_tutorial"
 
 
 def marked_lines(label: str, package: Path = PACKAGE) -> tuple[Path, int, str]:
-    """Find the statement under a marker: its module, its first line's number, its text."""
+    """Find the statements under a marker: their module, the first line's number, their text.
+
+    They end at a blank line, a comment, or a return.
+    """
     for module in sorted(package.glob("*.py")):
         source = module.read_text(encoding="utf-8")
         if found := re.search(rf"^ *# \[{re.escape(label)}\]$", source, re.MULTILINE):
             first = source.count("\n", 0, found.start()) + 2
-            statement = next(
-                node
-                for node in ast.walk(ast.parse(source))
-                if isinstance(node, ast.stmt) and node.lineno == first
+            last = first - 1
+            statements = (
+                node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.stmt)
             )
-            lines = source.splitlines()[first - 1 : statement.end_lineno]
+            for node in sorted(statements, key=lambda node: node.lineno):
+                if node.lineno == last + 1 and not isinstance(node, ast.Return):
+                    last = node.end_lineno or node.lineno
+            lines = source.splitlines()[first - 1 : last]
             return module, first, textwrap.dedent("\n".join(lines))
     raise ValueError(f"no line of the package is marked # [{label}]")
 

@@ -50,7 +50,7 @@ def gradient_error(layer, training, dy):
 class BySteps(BatchNorm1D):
     """Our layer with the gradient of the derivation's first half, one node at a time."""
 
-    def _backward(self, dy, cache):
+    def _backward_with_batch(self, dy, cache):
         return functional.batch_norm_backward_by_steps(dy, cache)
 
 

@@ -100,4 +100,4 @@ assert our_loss[-50:].mean() < 0.5 * our_loss[:50].mean()  # and it does learn
 # %%
 # **What to notice.** The derivation is complete: nothing but the rounding sets the two networks
 # apart, in training mode through every step, and in evaluation mode at the end.
-# Next: :doc:`look inside a network </gallery/02_inside_a_network/plot_01_draw_activations>`.
+# Next: :doc:`every layer against PyTorch's <plot_04_compare_with_pytorch>`.

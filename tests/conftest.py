@@ -1,0 +1,66 @@
+"""A stand-in for MNIST: four tiny idx files, which the package is told to expect."""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+
+import numpy as np
+import pytest
+
+COUNTS = {"train": 20, "t10k": 10}  # images in the stand-in
+
+
+def idx(array: np.ndarray) -> bytes:
+    return struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape) + array.tobytes()
+
+
+def no_network(*_args, **_kwargs):
+    raise OSError("no network in tests")
+
+
+@pytest.fixture
+def tiny_files(monkeypatch):
+    """The files by name. Nothing is found yet, and there is no network to fetch anything from."""
+    from bn_tutorial import mnist  # not above: tests of the documentation do without torch
+
+    rng = np.random.default_rng(0)
+    files = {}
+    for part, count in COUNTS.items():
+        images = rng.integers(0, 256, (count, 28, 28), dtype=np.uint8)
+        files[f"{part}-images-idx3-ubyte"] = idx(images)
+        files[f"{part}-labels-idx1-ubyte"] = idx(rng.integers(0, 10, count, dtype=np.uint8))
+    sums = {name: (len(file), hashlib.md5(file).hexdigest()) for name, file in files.items()}
+    monkeypatch.setattr(mnist, "_FILES", sums)
+    monkeypatch.setattr("urllib.request.urlopen", no_network)
+    mnist.find.cache_clear()
+    yield files
+    mnist.find.cache_clear()
+
+
+@pytest.fixture
+def write_mnist(tiny_files):
+    """A function that writes the files under a root, and returns the folder that holds them."""
+
+    def write(root):
+        raw = root / "MNIST" / "raw"
+        raw.mkdir(parents=True)
+        for name, content in tiny_files.items():
+            (raw / name).write_bytes(content)
+        return raw
+
+    return write
+
+
+@pytest.fixture
+def given(tmp_path, write_mnist):
+    """A torchvision root that holds the files."""
+    root = tmp_path / "given"
+    write_mnist(root)
+    return root
+
+
+@pytest.fixture
+def warnings_of(caplog):
+    """A function that returns the text of all warnings so far."""
+    return lambda: "\n".join(r.getMessage() for r in caplog.records if r.levelname == "WARNING")

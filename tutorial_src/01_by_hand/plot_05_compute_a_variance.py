@@ -1,0 +1,158 @@
+"""
+Compute a variance that stays positive
+======================================
+
+**The question.** Why does the way of computing a variance matter, when all ways are equal on paper?
+
+**Varied:** the algorithm, and the mean of the data.
+
+**Held fixed:** single precision; the spread of the data, which is one; the number of values.
+
+The merging of batches is derived in :doc:`/derivations/inference`.
+"""
+
+from functools import reduce
+
+import numpy as np
+import torch
+
+from bn_tutorial.evidence import record
+from bn_tutorial.figures import COLORS, LINE_STYLES, MARKERS, new_figure
+from bn_tutorial.moments import merge, moments
+
+count, batches, repeats = 4096, 16, 5
+means = [0.0, 1.0, 10.0, 100.0, 1e3, 3e3, 1e4, 1e5]
+
+
+# %%
+# Five ways
+# ---------
+# On paper they are the same number. In single precision each step keeps about seven digits.
+
+
+def one_pass(x):
+    """Mean of squares minus square of the mean: the difference of two large numbers."""
+    return np.mean(x * x) - np.mean(x) ** 2
+
+
+def two_pass(x):
+    """Mean of squared deviations from the mean."""
+    return np.mean((x - np.mean(x)) ** 2)
+
+
+def shifted(x):
+    """One pass again, but over deviations from the first value, which lies near the mean."""
+    return one_pass(x - x[0])
+
+
+def welford(x):
+    """One value at a time: move the mean, and add the product of old and new deviation."""
+    mean, m2 = x.dtype.type(0), x.dtype.type(0)
+    for k, value in enumerate(x, 1):
+        old = value - mean
+        mean += old / x.dtype.type(k)
+        m2 += old * (value - mean)
+    return m2 / x.dtype.type(len(x))
+
+
+def merged(x):
+    """Describe batches on their own, then merge the descriptions."""
+    return reduce(merge, (moments(part, (0,)) for part in x.reshape(batches, -1))).var
+
+
+ways = {
+    "one pass": one_pass,
+    "two passes": two_pass,
+    "shifted": shifted,
+    "Welford": welford,
+    "merged": merged,
+}
+
+# %%
+# The error of each
+# -----------------
+# The exact value is the variance of the *same* single-precision numbers, in double precision.
+
+errors = {name: np.zeros((repeats, len(means))) for name in ways}
+negative = 0
+for seed in range(repeats):
+    noise = np.random.default_rng(seed).normal(size=count)
+    for column, mean in enumerate(means):
+        x = (mean + noise).astype(np.float32)
+        exact = x.astype(np.float64).var()
+        for name, way in ways.items():
+            variance = way(x)
+            errors[name][seed, column] = abs(variance - exact) / exact
+            negative += variance < 0
+print("median relative error at mean", *(f"{mean:>9g}" for mean in means))
+for name, values in errors.items():
+    print(f"{name:<29}", *(f"{error:9.0e}" for error in np.median(values, axis=0)))
+print(f"negative variances: {negative}")
+
+# %%
+# The one-pass formula loses twice as many digits as the mean is larger than the spread, because it
+# squares first. Where none are left, its result may be negative, and the root gives not-a-number.
+# The dotted line is the rule of thumb: rounding, times one plus the squared ratio of mean and
+# spread.
+
+figure, ax = new_figure(
+    height=4.2,
+    alt="The relative error of five variance algorithms in single precision against the mean of "
+    "the data, both logarithmic. The one-pass formula rises steeply along a dotted line, and is "
+    "wrong by more than the variance itself at the right. The other four stay low at the left and "
+    "in the middle; Welford's and the merged one rise slowly towards the right.",
+)
+colors = dict(zip(ways, ["orange", "blue", "green", "pink", "purple"], strict=True))
+x = np.maximum(means, 0.3)  # zero has no place on a logarithmic axis
+for name, values in errors.items():
+    color = colors[name]
+    median = np.maximum(np.median(values, axis=0), 1e-9)
+    style = {"color": COLORS[color], "linestyle": LINE_STYLES[color], "marker": MARKERS[color]}
+    ax.plot(x, median, label=name, **style)
+rounding = np.finfo(np.float32).eps / 2
+ax.plot(x, rounding * (1 + np.square(x)), color=COLORS["grey"], linestyle="dotted", zorder=0)
+ax.set(xscale="log", yscale="log", xlabel="mean (in units of the spread)", ylabel="relative error")
+ax.set_ylim(1e-9, 1e5)
+ax.legend(ncols=2)
+
+# %%
+# Rounded before anyone computes
+# ------------------------------
+# No algorithm helps when the *input* has lost its digits. The format bfloat16 keeps about three of
+# them: far from zero its neighbours lie further apart than the spread of the data.
+
+print("mean          variance after rounding to bfloat16")
+rounded = {}
+for mean in means:
+    values = torch.from_numpy(mean + np.random.default_rng(0).normal(size=count))
+    rounded[mean] = values.to(torch.bfloat16).double().var(correction=0).item()
+    print(f"{mean:<12g}  {rounded[mean]:8.3f}")
+
+# %%
+# Record and check
+# ----------------
+
+at = {mean: column for column, mean in enumerate(means)}
+stable = [name for name in ways if name != "one pass"]
+record(
+    "01_by_hand/plot_05_compute_a_variance",
+    {
+        "one_pass_at_1e4": np.median(errors["one pass"][:, at[1e4]]),
+        "two_pass_at_1e4": np.median(errors["two passes"][:, at[1e4]]),
+        "negative": int(negative),
+        "bfloat16_at_1e4": rounded[1e4],
+    },
+)
+assert negative > 0  # some variances are negative...
+assert np.median(errors["one pass"][:, at[1e4]]) > 0.5  # ...where no digit is left
+assert np.median(errors["one pass"][:, at[100.0]]) > 100 * errors["two passes"][:, at[100.0]].max()
+for name in stable:
+    assert errors[name][:, : at[1e4]].max() < 1e-3, name
+assert abs(rounded[0.0] - 1) < 0.1  # bfloat16 does no harm near zero...
+assert abs(rounded[1e4] - 1) > 0.5  # ...and destroys the variance far from it
+
+# %%
+# **What to notice.** Normalization sees large means: the input of a layer need not be centered. Two
+# passes cost one more reading of the data and are safe; that is what
+# :func:`~bn_tutorial.functional.standardize` does.
+# Next: :doc:`how many bytes that moves <plot_06_count_the_bytes>`.

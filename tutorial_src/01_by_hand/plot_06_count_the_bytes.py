@@ -1,0 +1,154 @@
+"""
+Count the bytes
+===============
+
+**The question.** What limits the speed of batch normalization, and how near is our code to it?
+
+**Varied:** the size of the batch; the code, ours or PyTorch's; forward and backward pass.
+
+**Held fixed:** single precision, training mode, one core for everybody, so that nobody's time
+depends on how many there are.
+"""
+
+import time
+
+import numpy as np
+import torch
+from threadpoolctl import threadpool_limits
+from torch import nn
+
+from bn_tutorial import functional
+from bn_tutorial.evidence import record
+from bn_tutorial.figures import COLORS, MARKERS, new_figure
+
+shapes = [(128, 256), (1024, 256), (1024, 1024), (4096, 1024), (16384, 1024)]
+rounds = 7
+
+# %%
+# The bound
+# ---------
+# A batch that does not fit into the processor's cache has to travel from memory for each pass over
+# it. Count how often an array of the batch's size must be read or written:
+
+forward_moves = {"read x for the mean": 1, "read x for the variance": 1, "read x, write y": 2}
+backward_moves = {"read x and dy for the sums": 2, "read x and dy, write dx": 3}
+bound = {"forward": sum(forward_moves.values()), "backward": sum(backward_moves.values())}
+
+# %%
+# The arithmetic is small beside that. For each value there are about as many additions and
+# multiplications as there are symbols in the formulas; a processor does that many in a fraction of
+# the time that the bytes take. So the right unit of time is the time of *moving one array*,
+# measured by copying (which reads one and writes one).
+
+operations = {"forward": 7, "backward": 8}  # for each value: sums, differences, products
+moves = sum(bound.values())
+intensity = sum(operations.values()) / (moves * np.dtype(np.float32).itemsize)
+print(f"{sum(operations.values())} operations and {moves} moves of 4 bytes for each value:")
+print(f"{intensity:.2f} operations for each byte")
+
+
+# %%
+# Measure
+# -------
+
+
+def seconds(function):
+    """Return the shortest time of a few calls: the one that was disturbed least."""
+    times = []
+    for _ in range(rounds):
+        start = time.perf_counter()
+        function()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def measure(shape):
+    """Return how many moves of an array each pass takes as long as."""
+    rng = np.random.default_rng(0)
+    x, dy, out = (rng.standard_normal(shape, dtype=np.float32) for _ in range(3))
+    ones, zeros = np.ones(shape[1], np.float32), np.zeros(shape[1], np.float32)
+    layer = nn.BatchNorm1d(shape[1])
+    tx, tdy = torch.from_numpy(x).requires_grad_(), torch.from_numpy(dy)
+    _, cache = functional.batch_norm_forward(x, ones, zeros)
+    y = layer(tx)
+    inputs = (tx, layer.weight, layer.bias)
+    move = seconds(lambda: np.copyto(out, x)) / 2
+    return {
+        ("ours", "forward"): seconds(lambda: functional.batch_norm_forward(x, ones, zeros)) / move,
+        ("ours", "backward"): seconds(lambda: functional.batch_norm_backward(dy, cache)) / move,
+        ("PyTorch", "forward"): seconds(lambda: layer(tx)) / move,
+        ("PyTorch", "backward"): seconds(
+            lambda: torch.autograd.grad(y, inputs, tdy, retain_graph=True)
+        )
+        / move,
+    }
+
+
+threads = torch.get_num_threads()
+torch.set_num_threads(1)
+with threadpool_limits(1):
+    measured = [measure(shape) for shape in shapes]
+torch.set_num_threads(threads)  # as it was, for the next script
+
+megabytes = [4e-6 * np.prod(shape) for shape in shapes]
+print("time, in moves of one array")
+print(f"{'size (MB)':<20}", *(f"{size:7.1f}" for size in megabytes))
+for key in measured[0]:
+    print(f"{' '.join(key):<20}", *(f"{row[key]:7.1f}" for row in measured))
+
+# %%
+# Draw it
+# -------
+
+figure, axes = new_figure(
+    1,
+    2,
+    width=7.2,
+    height=3.6,
+    sharey=True,
+    alt="Two panels, forward and backward, against the size of the batch in megabytes, both axes "
+    "logarithmic: the time of our code and of PyTorch's, in moves of one array, and the bound as a "
+    "dotted line. Small batches lie far above it; the largest batches are nearest to it.",
+)
+for ax, direction in zip(axes, bound, strict=True):
+    for code, color in {"ours": "blue", "PyTorch": "orange"}.items():
+        ax.plot(
+            megabytes,
+            [row[code, direction] for row in measured],
+            color=COLORS[color],
+            marker=MARKERS[color],
+            linestyle="solid" if code == "ours" else "dashed",
+            label=code,
+        )
+    ax.axhline(bound[direction], color=COLORS["grey"], linestyle="dotted", label="bound")
+    ax.set(xscale="log", yscale="log", xlabel="batch (MB)")
+    ax.set_title(direction, fontsize=12)
+axes[0].set_ylabel("time (moves of one array)")
+axes[0].legend()
+
+# %%
+# Record and check
+# ----------------
+
+last = measured[-1]
+ours = {direction: last["ours", direction] / bound[direction] for direction in bound}
+record(
+    "01_by_hand/plot_06_count_the_bytes",
+    {
+        "intensity": intensity,
+        "megabytes": megabytes[-1],
+        "forward_over_bound": ours["forward"],
+        "backward_over_bound": ours["backward"],
+        "forward_pytorch_over_bound": last["PyTorch", "forward"] / bound["forward"],
+        "backward_pytorch_over_bound": last["PyTorch", "backward"] / bound["backward"],
+    },
+)
+assert intensity < 1  # fewer operations than bytes: memory is the limit
+assert max(ours.values()) < 20  # our code is within an order of magnitude of the bound, or so
+
+# %%
+# **What to notice.** Batch normalization does little with much data, so what counts is how often
+# the data are read. NumPy does one operation at a time, and each of them reads and writes whole
+# arrays; a fused kernel does several while a value is at hand. In evaluation mode, folded into
+# the layer before, it costs nothing at all.
+# Next: :doc:`look inside a network </gallery/02_inside_a_network/plot_01_draw_activations>`.
