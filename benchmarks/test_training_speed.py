@@ -5,7 +5,6 @@ measured in turn in one process, and the fastest of the rounds counts. Processor
 what else the machine does at the time hardly matters.
 """
 
-
 import dataclasses
 import os
 import time

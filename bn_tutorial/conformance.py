@@ -2,7 +2,7 @@
 
 :func:`differences` runs a layer and its PyTorch namesake side by side, in both modes.
 ``FAULTS`` holds broken variants of :class:`~bn_tutorial.layers.BatchNorm1D`, each with one
-error that published code makes: a check is worth something once it has caught them.
+plausible error: a check is worth something once it has caught them.
 """
 
 from __future__ import annotations

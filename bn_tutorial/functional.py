@@ -118,7 +118,7 @@ def standardize(x: Array, axes: tuple[int, ...], eps: float) -> tuple[Array, Arr
     Notes
     -----
     Two passes: the variance is the mean of squared *deviations*. One pass over ``x`` and ``x**2``
-    subtracts two large numbers and turns negative in float32 [chan1983]_.
+    subtracts two large numbers and can turn negative in float32 [chan1983]_.
 
     References
     ----------

@@ -38,13 +38,16 @@ nitpicky = True
 myst_enable_extensions = ["amsmath", "attrs_inline", "colon_fence", "deflist", "dollarmath"]
 myst_dmath_double_inline = True
 katex_macros = {r"\d": r"\mathrm{d}"}  # the gradient of the loss with respect to what follows
+numfig = True  # so that an equation has the number of its page before its own
+math_numfig = True
+numfig_secnum_depth = 1
 nb_execution_mode = "cache"
 nb_execution_raise_on_error = True  # otherwise a failing cell only warns
 nb_execution_timeout = 300
 nb_merge_streams = True
+nb_render_markdown_format = "gfm"  # tables that a cell writes
 bibtex_bibfiles = ["references.bib"]
-bibtex_default_style = "plain"
-bibtex_reference_style = "author_year"
+bibtex_default_style = "alpha"  # labels of letters, which text and list share
 
 # Experiments ---------------------------------------------------------------------------------
 

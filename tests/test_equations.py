@@ -56,11 +56,11 @@ def test_marker_stands_above_a_statement(label):
 
 
 def test_whole_statements_are_shown_up_to_a_gap_without_their_indentation(tmp_path):
-    (tmp_path / "m.py").write_text(
-        "def f():\n    # [eq-a]\n    x = g(\n        1,\n    )\n    y = 2\n"
-    )
-    module, first, code = marked_lines("eq-a", tmp_path)
-    assert (module.name, first, code) == ("m.py", 3, "x = g(\n    1,\n)")
+    code = "def f():\n    # [eq-a]\n    x = g(\n        1,\n    )\n    x += 1\n{}\n    y = 2\n"
+    for end in ("", "    # A comment.", "    return x"):
+        (tmp_path / "m.py").write_text(code.format(end))
+        module, first, shown = marked_lines("eq-a", tmp_path)
+        assert (module.name, first, shown) == ("m.py", 3, "x = g(\n    1,\n)\nx += 1")
 
 
 def test_marker_that_has_gone_is_refused_by_name(tmp_path):

@@ -41,9 +41,8 @@ def prose(name):
 
 def test_there_are_scripts_in_three_sections():
     assert len({name.split("/")[0] for name in SCRIPTS}) == 3
-    for section in FOLDER.iterdir():
-        if section.is_dir() and section.name != "__pycache__":
-            assert (section / "GALLERY_HEADER.rst").is_file()
+    for section in FOLDER.glob("[0-9]*"):
+        assert (section / "GALLERY_HEADER.rst").is_file()
 
 
 @each_script
@@ -63,7 +62,8 @@ def test_docstring_has_title_question_and_what_is_varied_and_held_fixed(name):
 
 @each_script
 def test_script_is_short(name):
-    assert 60 <= len(SCRIPTS[name].read_text().splitlines()) <= 200
+    lines = [line for line in SCRIPTS[name].read_text().splitlines() if line.strip(" #")]
+    assert 60 <= len(lines) <= 180
 
 
 @each_script

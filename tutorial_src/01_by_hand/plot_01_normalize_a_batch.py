@@ -4,8 +4,8 @@ Normalize one batch by hand
 
 **The question.** What does batch normalization do to a batch of numbers, step by step?
 
-**Varied:** nothing; one batch goes through the six lines of the
-:doc:`forward pass </derivations/forward>`, once on its own and once with one sample changed.
+**Varied:** one sample, in the second half. Before that, one batch goes through the six lines of the
+:doc:`forward pass </derivations/forward>`.
 
 **Held fixed:** the batch, drawn once from a normal distribution with neither mean zero nor
 variance one.
@@ -38,9 +38,18 @@ r = 1 / np.sqrt(var + eps)
 xhat = xmu * r
 
 print("               mean of each feature           variance of each feature")
-for name, values in {"before": x, "centered": xmu, "standardized": xhat}.items():
+for name, values in {
+    "before": x,
+    "centered": xmu,
+    "standardized": xhat,
+}.items():
     means, variances = values.mean(axis=0), values.var(axis=0)
-    print(f"{name:<13}", *(f"{v:6.2f}" for v in means), "  ", *(f"{v:7.4f}" for v in variances))
+    print(
+        f"{name:<13}",
+        *(f"{v:6.2f}" for v in means),
+        "  ",
+        *(f"{v:7.4f}" for v in variances),
+    )
 
 # %%
 # Subtracting the mean moves each column to zero; multiplying by ``r`` stretches it to a spread
@@ -54,13 +63,17 @@ figure, axes = new_figure(
     sharey=True,
     alt="Three panels with the values of four features, one column of points each. Before, the "
     "columns lie around three and are widely spread. Centered, they lie around zero and are as "
-    "wide as before. Standardized, they lie around zero and reach about from minus two to two.",
+    "wide as before. Standardized, they lie around zero, mostly between minus two and two.",
 )
 for ax, (title, values) in zip(
-    axes, {"before": x, "centered": xmu, "standardized": xhat}.items(), strict=True
+    axes,
+    {"before": x, "centered": xmu, "standardized": xhat}.items(),
+    strict=True,
 ):
     for feature, color in enumerate(["blue", "orange", "green", "pink"]):
-        column = np.full(samples, feature + 1) + rng.uniform(-0.25, 0.25, samples)
+        column = np.full(samples, feature + 1) + rng.uniform(
+            -0.25, 0.25, samples
+        )
         ax.plot(
             column,
             values[:, feature],
@@ -112,6 +125,6 @@ assert moved_in_evaluation.max() == 0  # ...and none in evaluation mode
 
 # %%
 # **What to notice.** Standardizing is a plain shift and stretch of each feature; the only unusual
-# thing is where the shift and the stretch come from. They come from the other samples.
+# thing is where the shift and the stretch come from. They come from the whole batch.
 # That is why the backward pass has two extra terms:
 # :doc:`check them next <plot_02_check_the_gradient>`.

@@ -26,8 +26,14 @@ rng = np.random.default_rng(0)
 
 x = rng.normal(3.0, 5.0, shape)
 state = BatchNorm1D(shape[1]).state_dict()
-state["weight"], state["bias"] = rng.normal(0.5, 1.0, shape[1]), rng.normal(size=shape[1])
-state["running_mean"], state["running_var"] = rng.normal(size=shape[1]), rng.uniform(1, 9, shape[1])
+state["weight"], state["bias"] = (
+    rng.normal(0.5, 1.0, shape[1]),
+    rng.normal(size=shape[1]),
+)
+state["running_mean"], state["running_var"] = (
+    rng.normal(size=shape[1]),
+    rng.uniform(1, 9, shape[1]),
+)
 
 
 # %%
@@ -35,7 +41,7 @@ state["running_mean"], state["running_var"] = rng.normal(size=shape[1]), rng.uni
 # -----------------------
 # Central differences (:eq:`eq-central-difference`) know nothing of our formula: they move each
 # input a little and see how the output changes. The error of a formula is its greatest distance
-# from them, relative to the greatest gradient.
+# from them, relative to the greatest gradient (to one, where that is smaller than one).
 
 
 def gradient_error(layer, training, dy):
@@ -62,7 +68,10 @@ candidates = {
     "without mean term": (FAULTS["mean term dropped"], True),
     "statistics as constants": (FAULTS["statistics detached"], True),
     "evaluation: constants": (BatchNorm1D, False),
-    "evaluation: closed form": (FAULTS["training gradient in evaluation"], False),
+    "evaluation: closed form": (
+        FAULTS["training gradient in evaluation"],
+        False,
+    ),
 }
 errors = {
     name: {
@@ -72,7 +81,9 @@ errors = {
     for name, (layer, training) in candidates.items()
 }
 for name, error in errors.items():
-    print(f"{name:<26}random {error['random']:8.1e}   ones {error['ones']:8.1e}")
+    print(
+        f"{name:<26}random {error['random']:8.1e}   ones {error['ones']:8.1e}"
+    )
 
 # %%
 # Right formulas end at the left, where only round-off is left; wrong ones at the right.
@@ -80,7 +91,7 @@ for name, error in errors.items():
 
 figure, ax = new_figure(
     height=3.8,
-    alt="The relative error of seven gradient formulas on a logarithmic axis, for a random "
+    alt="The error of seven gradient formulas on a logarithmic axis, for a random "
     "upstream gradient and for one of ones. The two correct training formulas and the evaluation "
     "formula have errors near round-off for both. The wrong formulas have large errors for the "
     "random one; for ones, the formula without the variance term looks as good as the right ones.",
@@ -96,7 +107,9 @@ for upstream, color in {"random": "blue", "ones": "orange"}.items():
         markersize=7,
         label=f"upstream gradient: {upstream}",
     )
-ax.set(xscale="log", xlabel="relative error of dx", yticks=rows, yticklabels=list(errors))
+ax.set(
+    xscale="log", xlabel="error of dx", yticks=rows, yticklabels=list(errors)
+)
 ax.set_xlim(1e-13, 30)
 figure.legend(loc="outside upper left", ncols=2)
 
@@ -106,14 +119,16 @@ figure.legend(loc="outside upper left", ncols=2)
 # With an upstream gradient of ones the loss is the sum of the outputs. In training mode that sum is
 # fixed by beta, whatever the input, so the true gradient is zero. A formula without the variance
 # term gives zero as well, because standardized values sum to zero. A test that uses ones therefore
-# passes code that is wrong, and such tests have been published.
+# passes code that is wrong.
 
 right = ["closed form", "step by step", "evaluation: constants"]
 record(
     "01_by_hand/plot_02_check_the_gradient",
     {
         "right": max(errors[name]["random"] for name in right),
-        "smallest_wrong": min(e["random"] for n, e in errors.items() if n not in right),
+        "smallest_wrong": min(
+            e["random"] for n, e in errors.items() if n not in right
+        ),
         "variance_term_ones": errors["without variance term"]["ones"],
         "notebook_in_evaluation": errors["evaluation: closed form"]["random"],
     },
@@ -123,7 +138,9 @@ for name, error in errors.items():
         assert max(error.values()) < 1e-8, name
     else:
         assert error["random"] > 1e-2, name
-assert errors["without variance term"]["ones"] < 1e-8  # the vacuous check passes it
+assert (
+    errors["without variance term"]["ones"] < 1e-8
+)  # the vacuous check passes it
 
 # %%
 # **What to notice.** A check is worth as much as the errors that it catches. Every comparison on

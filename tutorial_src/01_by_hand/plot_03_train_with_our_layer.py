@@ -28,21 +28,26 @@ config = Config(epochs=1, batch_size=128, lr=0.1, seed=0)
 # Train twice
 # -----------
 
-theirs, ours = run_all([Run(norm="batch", config=config), Run(norm="scratch", config=config)], data)
+theirs, ours = run_all(
+    [Run(norm="batch", config=config), Run(norm="scratch", config=config)], data
+)
 
 their_loss, our_loss = np.array(theirs.step_loss), np.array(ours.step_loss)
 apart = np.abs(our_loss - their_loss)
 print(f"{data.title}: {len(our_loss)} steps")
 print(f"greatest difference in loss: {apart.max():.1e}")
-print(f"test accuracy: ours {ours.test_accuracy[-1]:.2%}, PyTorch {theirs.test_accuracy[-1]:.2%}")
+print(
+    f"test accuracy: ours {ours.test_accuracy[-1]:.2%}, PyTorch {theirs.test_accuracy[-1]:.2%}"
+)
 
 # %%
 # Compare the losses
 # ------------------
 # Both compute in single precision, but they add numbers in another order, so that each step
 # rounds a little differently. In many steps the two losses are the same number; in the others they
-# lie about one unit in the last place apart, the distance between neighbours among the numbers that
-# single precision can hold.
+# lie one or a few units in the last place apart. Such a unit is the distance between neighbours
+# among the numbers that single precision can hold; it halves whenever the loss falls below a power
+# of two, so the dotted line has steps.
 
 figure, (top, bottom) = new_figure(
     2,
@@ -54,8 +59,22 @@ figure, (top, bottom) = new_figure(
     "around a line that shows one unit in the last place of the loss.",
 )
 steps = np.arange(1, len(our_loss) + 1)
-top.plot(steps, their_loss, color=COLORS["orange"], linewidth=4, alpha=0.6, label="PyTorch's layer")
-top.plot(steps, our_loss, color=COLORS["blue"], linewidth=1, label="our layer", linestyle="solid")
+top.plot(
+    steps,
+    their_loss,
+    color=COLORS["orange"],
+    linewidth=4,
+    alpha=0.6,
+    label="PyTorch's layer",
+)
+top.plot(
+    steps,
+    our_loss,
+    color=COLORS["blue"],
+    linewidth=1,
+    label="our layer",
+    linestyle="solid",
+)
 top.set(ylabel="training loss (nat)", ylim=(0, None))
 top.legend()
 differ = apart > 0
@@ -86,14 +105,18 @@ record(
         "steps": len(our_loss),
         "loss_apart": apart.max(),
         "steps_equal": np.mean(~differ),
-        "accuracy_apart": abs(ours.test_accuracy[-1] - theirs.test_accuracy[-1]),
+        "accuracy_apart": abs(
+            ours.test_accuracy[-1] - theirs.test_accuracy[-1]
+        ),
         "test_accuracy": ours.test_accuracy[-1],
     },
     data=data,
 )
 assert ours.diverged_at is None
 assert np.mean(~differ) > 0.1  # often the same number...
-assert np.max(apart / np.spacing(their_loss.astype(np.float32))) < 100  # ...else close to it
+assert (
+    np.max(apart / np.spacing(their_loss.astype(np.float32))) < 20
+)  # ...else close to it
 assert abs(ours.test_accuracy[-1] - theirs.test_accuracy[-1]) < 0.005
 assert our_loss[-50:].mean() < 0.5 * our_loss[:50].mean()  # and it does learn
 

@@ -28,7 +28,11 @@ tolerance = {torch.float64: 1e-12, torch.float32: 1e-5}
 pairs = {
     "BatchNorm1D": (layers.BatchNorm1D(6), nn.BatchNorm1d(6), features),
     "BatchNorm2D": (layers.BatchNorm2D(6), nn.BatchNorm2d(6), images),
-    "LayerNorm": (layers.LayerNorm(images[1:]), nn.LayerNorm(images[1:]), images),
+    "LayerNorm": (
+        layers.LayerNorm(images[1:]),
+        nn.LayerNorm(images[1:]),
+        images,
+    ),
     "InstanceNorm2D": (
         layers.InstanceNorm2D(6, affine=True, track_running_stats=True),
         nn.InstanceNorm2d(6, affine=True, track_running_stats=True),
@@ -43,24 +47,27 @@ quantities = ["y", "dx", "dgamma", "dbeta", "running_mean", "running_var"]
 # The table
 # ---------
 # Each number is the greatest difference of any element, over a few batches in training mode and one
-# in evaluation mode, relative to the greatest value of PyTorch's. A dash stands where a layer has
-# no such quantity.
+# in evaluation mode, relative to the greatest value of PyTorch's. The last two columns are the
+# running mean and variance. A dash stands where a layer has no such quantity.
 
 
 def print_row(name, mode, found):
     """Print a line of the table."""
     cells = (found.get((mode, quantity)) for quantity in quantities)
-    print(
-        f"{name:<32}{mode:<12}",
-        *("      -      " if cell is None else f"{cell:13.0e}" for cell in cells),
-        sep="",
-    )
+    texts = ("-" if cell is None else f"{cell:.0e}" for cell in cells)
+    print(f"{name:<31} {mode[:5]}", *(f"{text:>7}" for text in texts), sep="")
+
+
+def print_head(dtype):
+    """Print the heading of a table."""
+    columns = (quantity.removeprefix("running_") for quantity in quantities)
+    title = f"{str(dtype)[6:]}, tolerance {tolerance[dtype]:.0e}"
+    print(f"{title:<37}", *(f"{column:>7}" for column in columns), sep="")
 
 
 greatest = {}
-for dtype, bound in tolerance.items():
-    print(f"{str(dtype)[6:]}, tolerance {bound:.0e}")
-    print(f"{'':<44}", *(f"{quantity:>13}" for quantity in quantities), sep="")
+for dtype in tolerance:
+    print_head(dtype)
     for name, (ours, theirs, shape) in pairs.items():
         found = differences(ours, theirs.to(dtype), shape)
         greatest[name, dtype] = max(found.values())
@@ -76,13 +83,14 @@ for dtype, bound in tolerance.items():
 # Test the test
 # -------------
 # A comparison that accepts everything would print the same table. So here is the same for layers
-# with one error each, all of which have been published somewhere.
+# with one error each.
 
-print(f"float64, tolerance {tolerance[torch.float64]:.0e}")
-print(f"{'':<44}", *(f"{quantity:>13}" for quantity in quantities), sep="")
+print_head(torch.float64)
 worst = {}
 for fault, layer in FAULTS.items():
-    found = differences(layer(6), nn.BatchNorm1d(6, dtype=torch.float64), features)
+    found = differences(
+        layer(6), nn.BatchNorm1d(6, dtype=torch.float64), features
+    )
     worst[fault] = max(found.values())
     for mode in MODES:
         print_row(fault, mode, found)
@@ -101,12 +109,37 @@ names = [*pairs, *FAULTS]
 rows = np.arange(len(names))[::-1]
 for dtype, color in {torch.float64: "blue", torch.float32: "green"}.items():
     label = f"correct, {str(dtype)[6:]}"
-    style = {"linestyle": "none", "marker": MARKERS[color], "color": COLORS[color]}
-    ax.plot([greatest[name, dtype] for name in pairs], rows[: len(pairs)], label=label, **style)
-    ax.axvline(tolerance[dtype], color=COLORS[color], linestyle="dotted", linewidth=1.5)
-style = {"linestyle": "none", "marker": MARKERS["orange"], "color": COLORS["orange"]}
-ax.plot(list(worst.values()), rows[len(pairs) :], label="with an error, float64", **style)
-ax.set(xscale="log", yticks=rows, yticklabels=names, xlabel="greatest relative difference")
+    style = {
+        "linestyle": "none",
+        "marker": MARKERS[color],
+        "color": COLORS[color],
+    }
+    ax.plot(
+        [greatest[name, dtype] for name in pairs],
+        rows[: len(pairs)],
+        label=label,
+        **style,
+    )
+    ax.axvline(
+        tolerance[dtype], color=COLORS[color], linestyle="dotted", linewidth=1.5
+    )
+style = {
+    "linestyle": "none",
+    "marker": MARKERS["orange"],
+    "color": COLORS["orange"],
+}
+ax.plot(
+    list(worst.values()),
+    rows[len(pairs) :],
+    label="with an error, float64",
+    **style,
+)
+ax.set(
+    xscale="log",
+    yticks=rows,
+    yticklabels=names,
+    xlabel="greatest relative difference",
+)
 figure.legend(loc="outside upper left", ncols=3, fontsize=10)
 
 # %%
@@ -117,8 +150,12 @@ record(
     "01_by_hand/plot_04_compare_with_pytorch",
     {
         "layers": len(pairs),
-        "greatest_float64": max(greatest[name, torch.float64] for name in pairs),
-        "greatest_float32": max(greatest[name, torch.float32] for name in pairs),
+        "greatest_float64": max(
+            greatest[name, torch.float64] for name in pairs
+        ),
+        "greatest_float32": max(
+            greatest[name, torch.float32] for name in pairs
+        ),
         "faults": len(FAULTS),
         "smallest_fault": min(worst.values()),
     },

@@ -57,7 +57,9 @@ def welford(x):
 
 def merged(x):
     """Describe batches on their own, then merge the descriptions."""
-    return reduce(merge, (moments(part, (0,)) for part in x.reshape(batches, -1))).var
+    return reduce(
+        merge, (moments(part, (0,)) for part in x.reshape(batches, -1))
+    ).var
 
 
 ways = {
@@ -86,7 +88,9 @@ for seed in range(repeats):
             negative += variance < 0
 print("median relative error at mean", *(f"{mean:>9g}" for mean in means))
 for name, values in errors.items():
-    print(f"{name:<29}", *(f"{error:9.0e}" for error in np.median(values, axis=0)))
+    print(
+        f"{name:<29}", *(f"{error:9.0e}" for error in np.median(values, axis=0))
+    )
 print(f"negative variances: {negative}")
 
 # %%
@@ -102,29 +106,48 @@ figure, ax = new_figure(
     "wrong by more than the variance itself at the right. The other four stay low at the left and "
     "in the middle; Welford's and the merged one rise slowly towards the right.",
 )
-colors = dict(zip(ways, ["orange", "blue", "green", "pink", "purple"], strict=True))
+colors = dict(
+    zip(ways, ["orange", "blue", "green", "pink", "purple"], strict=True)
+)
 x = np.maximum(means, 0.3)  # zero has no place on a logarithmic axis
 for name, values in errors.items():
     color = colors[name]
     median = np.maximum(np.median(values, axis=0), 1e-9)
-    style = {"color": COLORS[color], "linestyle": LINE_STYLES[color], "marker": MARKERS[color]}
+    style = {
+        "color": COLORS[color],
+        "linestyle": LINE_STYLES[color],
+        "marker": MARKERS[color],
+    }
     ax.plot(x, median, label=name, **style)
 rounding = np.finfo(np.float32).eps / 2
-ax.plot(x, rounding * (1 + np.square(x)), color=COLORS["grey"], linestyle="dotted", zorder=0)
-ax.set(xscale="log", yscale="log", xlabel="mean (in units of the spread)", ylabel="relative error")
+ax.plot(
+    x,
+    rounding * (1 + np.square(x)),
+    color=COLORS["grey"],
+    linestyle="dotted",
+    zorder=0,
+)
+ax.set(
+    xscale="log",
+    yscale="log",
+    xlabel="mean (in units of the spread)",
+    ylabel="relative error",
+)
 ax.set_ylim(1e-9, 1e5)
 ax.legend(ncols=2)
 
 # %%
 # Rounded before anyone computes
 # ------------------------------
-# No algorithm helps when the *input* has lost its digits. The format bfloat16 keeps about three of
-# them: far from zero its neighbours lie further apart than the spread of the data.
+# No algorithm helps when the *input* has lost its digits. The format ``bfloat16`` keeps about three
+# of them: far from zero its neighbours lie further apart than the spread of the data.
 
 print("mean          variance after rounding to bfloat16")
 rounded = {}
 for mean in means:
-    values = torch.from_numpy(mean + np.random.default_rng(0).normal(size=count))
+    values = torch.from_numpy(
+        mean + np.random.default_rng(0).normal(size=count)
+    )
     rounded[mean] = values.to(torch.bfloat16).double().var(correction=0).item()
     print(f"{mean:<12g}  {rounded[mean]:8.3f}")
 
@@ -144,8 +167,13 @@ record(
     },
 )
 assert negative > 0  # some variances are negative...
-assert np.median(errors["one pass"][:, at[1e4]]) > 0.5  # ...where no digit is left
-assert np.median(errors["one pass"][:, at[100.0]]) > 100 * errors["two passes"][:, at[100.0]].max()
+assert (
+    np.median(errors["one pass"][:, at[1e4]]) > 0.5
+)  # ...where no digit is left
+assert (
+    np.median(errors["one pass"][:, at[100.0]])
+    > 100 * errors["two passes"][:, at[100.0]].max()
+)
 for name in stable:
     assert errors[name][:, : at[1e4]].max() < 1e-3, name
 assert abs(rounded[0.0] - 1) < 0.1  # bfloat16 does no harm near zero...

@@ -30,9 +30,16 @@ rounds = 7
 # A batch that does not fit into the processor's cache has to travel from memory for each pass over
 # it. Count how often an array of the batch's size must be read or written:
 
-forward_moves = {"read x for the mean": 1, "read x for the variance": 1, "read x, write y": 2}
+forward_moves = {
+    "read x for the mean": 1,
+    "read x for the variance": 1,
+    "read x, write y": 2,
+}
 backward_moves = {"read x and dy for the sums": 2, "read x and dy, write dx": 3}
-bound = {"forward": sum(forward_moves.values()), "backward": sum(backward_moves.values())}
+bound = {
+    "forward": sum(forward_moves.values()),
+    "backward": sum(backward_moves.values()),
+}
 
 # %%
 # The arithmetic is small beside that. For each value there are about as many additions and
@@ -40,10 +47,15 @@ bound = {"forward": sum(forward_moves.values()), "backward": sum(backward_moves.
 # the time that the bytes take. So the right unit of time is the time of *moving one array*,
 # measured by copying (which reads one and writes one).
 
-operations = {"forward": 7, "backward": 8}  # for each value: sums, differences, products
+operations = {
+    "forward": 7,
+    "backward": 8,
+}  # for each value: sums, differences, products
 moves = sum(bound.values())
 intensity = sum(operations.values()) / (moves * np.dtype(np.float32).itemsize)
-print(f"{sum(operations.values())} operations and {moves} moves of 4 bytes for each value:")
+print(
+    f"{sum(operations.values())} operations and {moves} moves of 4 bytes for each value:"
+)
 print(f"{intensity:.2f} operations for each byte")
 
 
@@ -65,7 +77,9 @@ def seconds(function):
 def measure(shape):
     """Return how many moves of an array each pass takes as long as."""
     rng = np.random.default_rng(0)
-    x, dy, out = (rng.standard_normal(shape, dtype=np.float32) for _ in range(3))
+    x, dy, out = (
+        rng.standard_normal(shape, dtype=np.float32) for _ in range(3)
+    )
     ones, zeros = np.ones(shape[1], np.float32), np.zeros(shape[1], np.float32)
     layer = nn.BatchNorm1d(shape[1])
     tx, tdy = torch.from_numpy(x).requires_grad_(), torch.from_numpy(dy)
@@ -74,8 +88,14 @@ def measure(shape):
     inputs = (tx, layer.weight, layer.bias)
     move = seconds(lambda: np.copyto(out, x)) / 2
     return {
-        ("ours", "forward"): seconds(lambda: functional.batch_norm_forward(x, ones, zeros)) / move,
-        ("ours", "backward"): seconds(lambda: functional.batch_norm_backward(dy, cache)) / move,
+        ("ours", "forward"): seconds(
+            lambda: functional.batch_norm_forward(x, ones, zeros)
+        )
+        / move,
+        ("ours", "backward"): seconds(
+            lambda: functional.batch_norm_backward(dy, cache)
+        )
+        / move,
         ("PyTorch", "forward"): seconds(lambda: layer(tx)) / move,
         ("PyTorch", "backward"): seconds(
             lambda: torch.autograd.grad(y, inputs, tdy, retain_graph=True)
@@ -120,7 +140,12 @@ for ax, direction in zip(axes, bound, strict=True):
             linestyle="solid" if code == "ours" else "dashed",
             label=code,
         )
-    ax.axhline(bound[direction], color=COLORS["grey"], linestyle="dotted", label="bound")
+    ax.axhline(
+        bound[direction],
+        color=COLORS["grey"],
+        linestyle="dotted",
+        label="bound",
+    )
     ax.set(xscale="log", yscale="log", xlabel="batch (MB)")
     ax.set_title(direction, fontsize=12)
 axes[0].set_ylabel("time (moves of one array)")
@@ -131,7 +156,9 @@ axes[0].legend()
 # ----------------
 
 last = measured[-1]
-ours = {direction: last["ours", direction] / bound[direction] for direction in bound}
+ours = {
+    direction: last["ours", direction] / bound[direction] for direction in bound
+}
 record(
     "01_by_hand/plot_06_count_the_bytes",
     {
@@ -139,12 +166,16 @@ record(
         "megabytes": megabytes[-1],
         "forward_over_bound": ours["forward"],
         "backward_over_bound": ours["backward"],
-        "forward_pytorch_over_bound": last["PyTorch", "forward"] / bound["forward"],
-        "backward_pytorch_over_bound": last["PyTorch", "backward"] / bound["backward"],
+        "forward_pytorch_over_bound": last["PyTorch", "forward"]
+        / bound["forward"],
+        "backward_pytorch_over_bound": last["PyTorch", "backward"]
+        / bound["backward"],
     },
 )
 assert intensity < 1  # fewer operations than bytes: memory is the limit
-assert max(ours.values()) < 20  # our code is within an order of magnitude of the bound, or so
+assert (
+    max(ours.values()) < 20
+)  # our code is within an order of magnitude of the bound, or so
 
 # %%
 # **What to notice.** Batch normalization does little with much data, so what counts is how often

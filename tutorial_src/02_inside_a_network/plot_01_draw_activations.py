@@ -25,9 +25,14 @@ data = load()
 seed = 0
 # From another generator than the weights': with the same one and the same seed, each row of noise
 # would be made of the very numbers that became a unit's weights, and excite that unit.
-noise = torch.from_numpy(np.random.default_rng(seed).normal(size=(1000, 784))).float()
+noise = torch.from_numpy(
+    np.random.default_rng(seed).normal(size=(1000, 784))
+).float()
 images = data.standardize(data.test.images[:1000])
-plain, normalized = DeepNet(norm=None, seed=seed), DeepNet(norm="batch", seed=seed)
+plain, normalized = (
+    DeepNet(norm=None, seed=seed),
+    DeepNet(norm="batch", seed=seed),
+)
 
 
 def activations(model, x, training):
@@ -39,11 +44,19 @@ def activations(model, x, training):
 
 def draw_histograms(rows, alt):
     """Draw a row of histograms for each network, a column for each layer."""
-    figure, axes = new_figure(len(rows), 4, alt=alt, height=4.4, sharex=True, sharey="row")
+    figure, axes = new_figure(
+        len(rows), 4, alt=alt, height=4.4, sharex=True, sharey="row"
+    )
     for row, (title, layers) in zip(axes, rows.items(), strict=True):
         for number, (ax, layer) in enumerate(zip(row, layers, strict=True), 1):
             color = COLORS["blue" if "without" in title else "orange"]
-            ax.hist(layer.flatten().numpy(), bins=50, range=(0, 1), color=color, density=True)
+            ax.hist(
+                layer.flatten().numpy(),
+                bins=50,
+                range=(0, 1),
+                color=color,
+                density=True,
+            )
             ax.set_title(f"layer {number}\nstd {layer.std():.2f}", fontsize=11)
             ax.set(xlim=(0, 1), xticks=[0, 0.5, 1], yticks=[])
             ax.set_xticklabels(["0", "½", "1"])
@@ -117,13 +130,21 @@ for name, values in table.items():
 
 def saturated(layers):
     """Return the share of activations nearer than a twentieth to zero or one."""
-    return sum(((a < 0.05) | (a > 0.95)).float().mean().item() for a in layers) / len(layers)
+    return sum(
+        ((a < 0.05) | (a > 0.95)).float().mean().item() for a in layers
+    ) / len(layers)
 
 
 alike = max(
-    abs(a - b) / a for a, b in zip(over_samples(plain_noise), over_samples(evaluated), strict=True)
+    abs(a - b) / a
+    for a, b in zip(
+        over_samples(plain_noise), over_samples(evaluated), strict=True
+    )
 )
-signal, signal_bn = table["over the samples"][-1], table["with BN, over the samples"][-1]
+signal, signal_bn = (
+    table["over the samples"][-1],
+    table["with BN, over the samples"][-1],
+)
 record(
     "02_inside_a_network/plot_01_draw_activations",
     {
@@ -136,10 +157,14 @@ record(
     },
     data=data,
 )
-assert alike < 0.01  # untrained and in evaluation mode, batch normalization changes nothing
+assert (
+    alike < 0.01
+)  # untrained and in evaluation mode, batch normalization changes nothing
 assert saturated(plain_images) < 1e-4
 assert saturated(plain_noise) < 1e-4
-assert pooled[-1] > 10 * signal  # most of the pooled spread is between units, not samples
+assert (
+    pooled[-1] > 10 * signal
+)  # most of the pooled spread is between units, not samples
 assert signal_bn > 100 * signal
 assert min(over_samples(trained_noise)) > 0.1  # on noise as on images
 

@@ -31,12 +31,13 @@ x, labels = data.standardize(data.train.images[:1000]), data.train.labels[:1000]
 # %%
 # Predict the loss of signal
 # --------------------------
-# Near zero the sigmoid is a line with slope one quarter. PyTorch draws the weights of a linear map
-# with n inputs uniformly between plus and minus one over the root of n, which has the variance
-# :math:`1/(3n)`. A unit adds n independent inputs, so per layer the standard deviation over the
-# samples is multiplied by
+# Write s for the sigmoid. Near zero it is a line with slope :math:`s'(0)`, one quarter. PyTorch
+# draws the weights of a linear map with n inputs uniformly between plus and minus one over the root
+# of n, which has the variance :math:`1/(3n)`. A unit adds n inputs, each times a weight of its own.
+# The weights are independent with mean zero, so on average the variances of the terms add: per
+# layer the standard deviation over the samples is multiplied by
 #
-# .. math:: \sigma'(0) \sqrt{n \operatorname{Var} w} = \frac14 \sqrt{\frac13}.
+# .. math:: s'(0) \sqrt{n \operatorname{Var} w} = \frac14 \sqrt{\frac13}.
 #
 # The backward pass multiplies by the same weights and the same slope. For layers of equal width the
 # gradient shrinks by the same factor, in the other direction.
@@ -79,8 +80,12 @@ forward = curves("without BN", "signal")
 backward = curves("without BN", "gradient")
 gain_forward = (forward[:, -1] / forward[:, 0]) ** (1 / 3)
 gain_backward = (backward[:, 0] / backward[:, -1]) ** (1 / 3)
-print(f"measured, forward:  1/{1 / gain_forward.mean():.2f}  (seeds {gain_forward.round(3)})")
-print(f"measured, backward: 1/{1 / gain_backward.mean():.2f}  (seeds {gain_backward.round(3)})")
+print(
+    f"measured, forward:  1/{1 / gain_forward.mean():.2f}  (seeds {gain_forward.round(3)})"
+)
+print(
+    f"measured, backward: 1/{1 / gain_backward.mean():.2f}  (seeds {gain_backward.round(3)})"
+)
 
 # %%
 # Draw it
@@ -128,6 +133,7 @@ axes[0].legend()
 # batch normalization the slopes are close to their maximum. Batch normalization spreads
 # the inputs of the sigmoid, and so makes the mean slope *smaller*. It keeps the gradient alive in
 # another way: it divides by the small standard deviation, forward and backward alike.
+# (Any increase of the slope would count for the claim.)
 
 slopes = {name: curves(name, "slope").mean(axis=0) for name in measured}
 print("mean slope of the sigmoids, layer   1      2      3      4")
@@ -135,7 +141,8 @@ for name, values in slopes.items():
     print(f"{name:<33}", *(f"{value:.3f} " for value in values))
 
 steeper = paired_interval(
-    curves("with BN", "slope").mean(axis=1), curves("without BN", "slope").mean(axis=1)
+    curves("with BN", "slope").mean(axis=1),
+    curves("without BN", "slope").mean(axis=1),
 )
 answer = verdict(steeper, smallest=0.0)
 print(
@@ -148,7 +155,8 @@ print(
 # ----------------
 
 shrinkage = {
-    name: [runs["signal"][0] / runs["signal"][-1] for runs in measured[name]] for name in measured
+    name: [runs["signal"][0] / runs["signal"][-1] for runs in measured[name]]
+    for name in measured
 }
 record(
     "02_inside_a_network/plot_02_follow_the_signal",
@@ -168,15 +176,23 @@ record(
     },
     data=data,
 )
-assert np.abs(gain_forward / gain - 1).max() < 0.1  # the prediction holds, for every seed
+assert (
+    np.abs(gain_forward / gain - 1).max() < 0.1
+)  # the prediction holds, for every seed
 assert np.abs(gain_backward / gain - 1).max() < 0.1
-assert np.ptp(np.log(curves("with BN", "signal")), axis=1).max() < 0.1  # level with BN
-assert (slopes["without BN"] > 0.9 * 0.25).all()  # nothing saturates without BN...
-assert answer == "not supported"  # ...and BN makes the slope smaller, not greater
+assert (
+    np.ptp(np.log(curves("with BN", "signal")), axis=1).max() < 0.1
+)  # level with BN
+assert (
+    slopes["without BN"] > 0.9 * 0.25
+).all()  # nothing saturates without BN...
+assert (
+    answer == "not supported"
+)  # ...and BN makes the slope smaller, not greater
 assert steeper.high < 0
 
 # %%
 # **What to notice.** The network without batch normalization does not saturate; it forgets. Layer
 # by layer its output depends less on the image, and the gradient that returns is smaller by the
-# same factor. Both follow from the initial weights, so other weights can mend it too, and weights
-# that are too large bring the saturation: :doc:`next <plot_03_saturate_on_purpose>`.
+# same factor. Both follow from the initial weights. Weights that are too large bring another
+# trouble, saturation: :doc:`next <plot_03_saturate_on_purpose>`.

@@ -37,7 +37,9 @@ layers = {
 # stacked upwards. The marked numbers share one mean and one variance with the one at the
 # lower right corner of the front.
 
-n, c, _ = np.indices((4, 4, 4))  # sample, channel and pixel of each number of a small block
+n, c, _ = np.indices(
+    (4, 4, 4)
+)  # sample, channel and pixel of each number of a small block
 pooled = {
     "Batch": c == 3,
     "Layer": n == 0,
@@ -65,19 +67,25 @@ for ax, (title, marked) in zip(axes, pooled.items(), strict=True):
 # of any slice from that.
 
 x = rng.normal(size=shape)
-x = x * rng.uniform(1, 5, (samples, channels, 1, 1)) + rng.normal(0, 5, (samples, channels, 1, 1))
+x = x * rng.uniform(1, 5, (samples, channels, 1, 1)) + rng.normal(
+    0, 5, (samples, channels, 1, 1)
+)
 slices = {
     "one channel": lambda a: a.transpose(1, 0, 2, 3).reshape(channels, -1),
     "one sample": lambda a: a.reshape(samples, -1),
     "one of both": lambda a: a.reshape(samples * channels, -1),
     "one group": lambda a: a.reshape(samples * groups, -1),
 }
-outputs = {"input": x} | {name: layer.forward(x) for name, layer in layers.items()}
+outputs = {"input": x} | {
+    name: layer.forward(x) for name, layer in layers.items()
+}
 
 
 def distance(values):
     """Return the greatest absolute mean, and the greatest distance of a variance from one."""
-    return np.abs(values.mean(axis=1)).max(), np.abs(values.var(axis=1) - 1).max()
+    return np.abs(values.mean(axis=1)).max(), np.abs(
+        values.var(axis=1) - 1
+    ).max()
 
 
 distances = {
@@ -87,21 +95,27 @@ distances = {
 print("greatest |mean|, |variance - 1|")
 print(f"{'values of:':<11}", *(f"{over:>17}" for over in slices))
 for name, row in distances.items():
-    print(f"{name:<11}", *(f"{mean:8.2f} {var:8.2f}" for mean, var in row.values()))
+    print(
+        f"{name:<11}",
+        *(f"{mean:8.2f} {var:8.2f}" for mean, var in row.values()),
+    )
 
 # %%
 # What the output ignores
 # -----------------------
 # The other side of the same coin: shift and stretch what is pooled together as a whole, and the
-# output does not notice. A network with Batch normalization cannot tell a channel's brightness;
-# one with Layer normalization cannot tell a sample's.
+# output does not notice. In training mode, Batch normalization cannot tell the brightness that a
+# channel has over the whole batch; Layer normalization cannot tell that of a sample.
 
 changes = {
     "each channel": (
         rng.uniform(0.5, 2, (1, channels, 1, 1)),
         rng.normal(size=(1, channels, 1, 1)),
     ),
-    "each sample": (rng.uniform(0.5, 2, (samples, 1, 1, 1)), rng.normal(size=(samples, 1, 1, 1))),
+    "each sample": (
+        rng.uniform(0.5, 2, (samples, 1, 1, 1)),
+        rng.normal(size=(samples, 1, 1, 1)),
+    ),
 }
 ignored = {
     name: {
@@ -119,8 +133,9 @@ for name, row in ignored.items():
 # Why a histogram cannot tell them apart
 # --------------------------------------
 # The notebook drew the histogram of *all* output values of each normalization, for a small block.
-# Whatever is pooled, the values together have mean zero and variance one, so the four look alike
-# (and its Group normalization had one group, which is Layer normalization again).
+# Whatever is pooled, the values together have mean zero and variance one. So the histogram says
+# next to nothing about *what* was pooled. (And its Group normalization had one group, which is
+# Layer normalization again.)
 
 small = rng.normal(3.0, 5.0, (4, 3, 2, 2))
 notebook = {
@@ -129,7 +144,9 @@ notebook = {
     "Instance": InstanceNorm2D(3),
     "Group (1)": GroupNorm(1, 3),
 }
-values = {name: layer.forward(small).ravel() for name, layer in notebook.items()}
+values = {
+    name: layer.forward(small).ravel() for name, layer in notebook.items()
+}
 figure, axes = new_figure(
     1,
     4,
@@ -137,7 +154,7 @@ figure, axes = new_figure(
     height=2.4,
     sharey=True,
     alt="Four histograms of all output values of Batch, Layer, Instance and Group normalization. "
-    "All are centered on zero and reach from about minus two to two; Layer and Group are the same.",
+    "All are centered on zero and equally wide; Layer and Group are the same.",
 )
 for ax, (title, value) in zip(axes, values.items(), strict=True):
     ax.hist(value, bins=12, range=(-3, 3), color=COLORS["blue"])
@@ -151,12 +168,18 @@ axes[0].set_ylabel("count")
 record(
     "02_inside_a_network/plot_04_pool_other_axes",
     {
-        "greatest_pooled_mean": max(abs(value.mean()) for value in values.values()),
+        "greatest_pooled_mean": max(
+            abs(value.mean()) for value in values.values()
+        ),
         "smallest_pooled_std": min(value.std() for value in values.values()),
-        "layer_group_apart": np.abs(values["Layer"] - values["Group (1)"]).max(),
+        "layer_group_apart": np.abs(
+            values["Layer"] - values["Group (1)"]
+        ).max(),
     },
 )
-own = dict(zip(layers, slices, strict=True))  # the slices that each normalization pools
+own = dict(
+    zip(layers, slices, strict=True)
+)  # the slices that each normalization pools
 for name, row in distances.items():
     for over, (mean, var) in row.items():
         # Instance normalization is at zero and one in every larger slice as well.
@@ -171,10 +194,14 @@ for name, over in {
 assert ignored["Batch"]["each channel"] < 1e-3 < ignored["Batch"]["each sample"]
 assert ignored["Layer"]["each sample"] < 1e-3 < ignored["Layer"]["each channel"]
 assert max(ignored["Instance"].values()) < 1e-3
-assert all(abs(value.mean()) < 1e-6 and abs(value.std() - 1) < 1e-3 for value in values.values())
+assert all(
+    abs(value.mean()) < 1e-6 and abs(value.std() - 1) < 1e-3
+    for value in values.values()
+)
 assert np.abs(values["Layer"] - values["Group (1)"]).max() < 1e-12
 
 # %%
 # **What to notice.** To see what a normalization does, look along the axes that it pools. Layer,
-# Instance and Group normalization stay within a sample, so they have one mode, and need no batch.
+# Instance and Group normalization stay within a sample, so they have one mode and need no batch
+# (unless one asks Instance normalization for running statistics).
 # Next: :doc:`train with and without </gallery/03_in_training/plot_01_compare_training>`.

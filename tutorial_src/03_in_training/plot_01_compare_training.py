@@ -43,7 +43,10 @@ runs = [
     for seed in seeds
 ]
 histories = run_all(runs, data)
-results = {name: histories[i * len(seeds) : (i + 1) * len(seeds)] for i, name in enumerate(arms)}
+results = {
+    name: histories[i * len(seeds) : (i + 1) * len(seeds)]
+    for i, name in enumerate(arms)
+}
 
 
 def curves(name, quantity):
@@ -54,7 +57,10 @@ def curves(name, quantity):
 print(f"{data.title}: accuracy after the last epoch, seed by seed")
 for name in arms:
     for quantity in ("train_accuracy", "test_accuracy"):
-        print(f"{name:<11} {quantity:<15}", *(f"{a:7.2%}" for a in curves(name, quantity)[:, -1]))
+        print(
+            f"{name:<11} {quantity:<15}",
+            *(f"{a:7.2%}" for a in curves(name, quantity)[:, -1]),
+        )
 
 # %%
 # Draw loss and accuracy
@@ -71,7 +77,7 @@ figure, axes = new_figure(
     alt="Three panels against the epoch, with a band over the seeds: training loss, training "
     "accuracy and test accuracy. With batch normalization the loss falls at once and both "
     "accuracies come close to one. Without it the loss hardly falls and both accuracies stay low, "
-    "not far above that of guessing the most frequent class, drawn as a dotted line.",
+    "near that of guessing the most frequent class, drawn as a dotted line, until the last epochs.",
 )
 majority = (data.test.labels.bincount().max() / len(data.test.labels)).item()
 epoch = np.arange(1, epochs + 1)
@@ -89,33 +95,43 @@ for ax, (quantity, title) in zip(axes, titles.items(), strict=True):
         xticks=[1, epochs // 2, epochs],
         ylim=(0, None if "loss" in quantity else 1.02),
     )
-axes[2].axhline(majority, color=COLORS["grey"], linestyle="dotted", linewidth=1.5)
-figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=2)
+axes[2].axhline(
+    majority,
+    color=COLORS["grey"],
+    linestyle="dotted",
+    label="most frequent class",
+)
+figure.legend(
+    *axes[2].get_legend_handles_labels(), loc="outside upper left", ncols=3
+)
 
 # %%
 # Measure the difference
 # ----------------------
-# By the end the network without batch normalization has hardly begun to learn: it is right more
-# often than by guessing the most frequent digit, if at all, but not by much, and how much depends
-# on the seed. The difference is certain. What it *means* is less so.
+# By the end the network without batch normalization has hardly begun to learn: depending on the
+# seed it is no better than guessing the most frequent digit, or up to a few times better. The
+# difference between the arms is far larger than its interval is wide. An effect of less than one
+# percentage point would not be worth mentioning. What it *means* is another question.
 
 difference = paired_interval(
-    curves("with BN", "test_accuracy")[:, -1], curves("without BN", "test_accuracy")[:, -1]
+    curves("with BN", "test_accuracy")[:, -1],
+    curves("without BN", "test_accuracy")[:, -1],
 )
 answer = verdict(difference, smallest=0.01)
 print(f"most frequent class: {majority:.2%} of the test images")
 print(
-    f"test accuracy with BN minus without: {difference.mean:.2%}, "
-    f"{difference.confidence:.0%} interval {difference.low:.2%} to {difference.high:.2%}: {answer}"
+    f"test accuracy with BN minus without: {100 * difference.mean:.1f} percentage points, "
+    f"{difference.confidence:.0%} interval {100 * difference.low:.1f} to "
+    f"{100 * difference.high:.1f}: {answer}"
 )
 
 # %%
 # What one learning rate can and cannot show
 # ------------------------------------------
-# It can show that *this* network, with *these* initial weights, does not train at *this* learning
-# rate within so few epochs, and does with batch normalization. The reason is
-# :doc:`known </gallery/02_inside_a_network/plot_02_follow_the_signal>`: next to no
-# gradient reaches the first layers.
+# It can show that *this* network, with *these* initial weights, hardly trains at *this*
+# learning rate within so few epochs, and does with batch normalization. A likely reason was
+# :doc:`seen before </gallery/02_inside_a_network/plot_02_follow_the_signal>`: next to no signal
+# reaches the last layer, and next to no gradient the first.
 #
 # It cannot show that batch normalization *permits larger* learning rates. For that, several rates
 # must be tried, and the notebook called this one large without trying a smaller one. Nor is this
@@ -153,10 +169,15 @@ record(
     data=data,
 )
 assert answer == "supported"  # batch normalization makes this network learn
-assert last["without BN"].max() < 0.5  # without it, it has hardly begun
+assert (
+    last["without BN"].max() < 4 * majority
+)  # without it, it has hardly begun
 assert last["with BN"].min() > 0.9
-assert all(history.diverged_at is None for arm in results.values() for history in arm)
+assert all(
+    history.diverged_at is None for arm in results.values() for history in arm
+)
 
 # %%
 # **What to notice.** The gap is real and huge, and it compares a network that trains with one that
-# does not. :doc:`The findings </findings>` say what this build can answer about each claim.
+# has hardly begun to. :doc:`The findings </findings>` say what this build can answer about each
+# claim.
