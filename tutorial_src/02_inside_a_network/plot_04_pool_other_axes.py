@@ -107,20 +107,17 @@ for name, row in distances.items():
 # output does not notice. In training mode, Batch normalization cannot tell the brightness that a
 # channel has over the whole batch; Layer normalization cannot tell that of a sample.
 
+scale, shift = rng.uniform(0.5, 2, shape), rng.normal(size=shape)
 changes = {
-    "each channel": (
-        rng.uniform(0.5, 2, (1, channels, 1, 1)),
-        rng.normal(size=(1, channels, 1, 1)),
-    ),
-    "each sample": (
-        rng.uniform(0.5, 2, (samples, 1, 1, 1)),
-        rng.normal(size=(samples, 1, 1, 1)),
-    ),
+    "each channel": np.s_[:1, :, :1, :1],
+    "each sample": np.s_[:, :1, :1, :1],
 }
 ignored = {
     name: {
-        what: np.abs(layer.forward(scale * x + shift) - outputs[name]).max()
-        for what, (scale, shift) in changes.items()
+        what: np.abs(
+            layer.forward(scale[part] * x + shift[part]) - outputs[name]
+        ).max()
+        for what, part in changes.items()
     }
     for name, layer in layers.items()
 }
