@@ -71,6 +71,15 @@ def benchmarks(session: nox.Session) -> None:
     session.run("pytest", "benchmarks", "-p", "no:cacheprovider", *session.posargs)
 
 
+@nox.session
+def mutants(session: nox.Session) -> None:
+    """Break the equations and layers in every small way; the tests must notice."""
+    install(session, "mutants")
+    # Each mutant is tried in a forked process, which must not inherit torch's threads.
+    session.run("mutmut", "run", *session.posargs, env={"OMP_NUM_THREADS": "1"})
+    session.run("mutmut", "results")
+
+
 @nox.session(venv_backend="uv")
 def lock(session: nox.Session) -> None:
     """Refresh constraints.txt: bare pins for every supported Python, no index addresses."""

@@ -499,10 +499,10 @@ def batch_norm_eval_forward(
     gamma, beta = per_channel(gamma, x, "gamma"), per_channel(beta, x, "beta")
     mu = per_channel(running_mean, x, "running_mean")
     var = per_channel(running_var, x, "running_var")
+    # [eq-y-eval]
     r = 1 / np.sqrt(var + eps)
     xhat = x - mu
     xhat *= r
-    # [eq-y-eval]
     y = gamma * xhat
     y += beta
 

@@ -79,9 +79,11 @@ def numerical_gradient(
         above, up = f(moved), moved[index]
         moved[index] = x[index] - step
         below, down = f(moved), moved[index]
-        # Divided by what was really added, after rounding; summed in float64.
+        # Summed in float64, and divided by what was really added, after rounding.
         # [eq-central-difference]
-        gradient[index] = np.sum(dy * (above - below), dtype=np.float64) / (float(up) - float(down))
+        change = np.sum(dy * (above - below), dtype=np.float64)
+        gradient[index] = change / (float(up) - float(down))
+
         moved[index] = x[index]
     return gradient
 

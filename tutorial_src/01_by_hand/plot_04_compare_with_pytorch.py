@@ -24,6 +24,7 @@ from bn_tutorial.figures import COLORS, MARKERS, new_figure
 
 features, images = (64, 6), (16, 6, 5, 4)
 tolerance = {torch.float64: 1e-12, torch.float32: 1e-5}
+short = dict(zip(MODES, ("train", "eval"), strict=True))
 
 pairs = {
     "BatchNorm1D": (layers.BatchNorm1D(6), nn.BatchNorm1d(6), features),
@@ -55,7 +56,7 @@ def print_row(name, mode, found):
     """Print a line of the table."""
     cells = (found.get((mode, quantity)) for quantity in quantities)
     texts = ("-" if cell is None else f"{cell:.0e}" for cell in cells)
-    print(f"{name:<31} {mode[:5]}", *(f"{text:>7}" for text in texts), sep="")
+    print(f"{name:<31} {short[mode]:<5}", *(f"{text:>7}" for text in texts), sep="")
 
 
 def print_head(dtype):

@@ -45,7 +45,7 @@ def activations(model, x, training):
 def draw_histograms(rows, alt):
     """Draw a row of histograms for each network, a column for each layer."""
     figure, axes = new_figure(
-        len(rows), 4, alt=alt, height=4.4, sharex=True, sharey="row"
+        len(rows), 4, alt=alt, height=4.4, sharex=True, sharey=True
     )
     for row, (title, layers) in zip(axes, rows.items(), strict=True):
         for number, (ax, layer) in enumerate(zip(row, layers, strict=True), 1):
@@ -84,7 +84,7 @@ draw_histograms(
 # %%
 # The two rows are alike, so this figure says nothing about batch normalization. It does say
 # something about the network without: its activations do *not* saturate. A saturated sigmoid sits
-# near zero or one; these sit at one half.
+# near zero or one (say, nearer than a twentieth); these sit at one half.
 #
 # The same in training mode, on images
 # ------------------------------------
