@@ -6,6 +6,9 @@
 
 from __future__ import annotations
 
+import shutil
+import threading
+import webbrowser
 from pathlib import Path
 
 import nox
@@ -47,7 +50,8 @@ def serve(session: nox.Session) -> None:
     """Build the site, then serve it on this machine and open it in a browser."""
     install(session, "docs")
     build_site(session)
-    session.run("python", "-m", "webbrowser", "http://127.0.0.1:8000/")
+    # A moment later, when the server answers.
+    threading.Timer(1.0, webbrowser.open, ["http://127.0.0.1:8000/"]).start()
     session.run("python", "-m", "http.server", "8000", "--bind", "127.0.0.1", "-d", str(SITE))
 
 
@@ -75,6 +79,7 @@ def benchmarks(session: nox.Session) -> None:
 def mutants(session: nox.Session) -> None:
     """Break the equations and layers in every small way; the tests must notice."""
     install(session, "mutants")
+    shutil.rmtree("mutants", ignore_errors=True)  # else survivors of older tests are kept
     # Each mutant is tried in a forked process, which must not inherit torch's threads.
     session.run("mutmut", "run", *session.posargs, env={"OMP_NUM_THREADS": "1"})
     session.run("mutmut", "results")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -30,7 +31,7 @@ def count(x: Array, axes: Sequence[int]) -> int:
     >>> count(np.zeros((32, 3, 8, 8)), axes=(0, 2, 3))
     2048
     """
-    return int(np.prod([x.shape[axis] for axis in axes], dtype=np.int64))
+    return math.prod(x.shape[axis] for axis in axes)
 
 
 def shared_axes(parameter: Array) -> tuple[int, ...]:

@@ -145,6 +145,8 @@ def test_double_backward_refuses_other_shapes_by_name():
     _, cache = functional.batch_norm_forward(x, gamma, beta)
     with pytest.raises(ValueError, match=r"ddgamma has shape \(5,\)"):
         functional.batch_norm_double_backward(x, np.ones(5), np.ones(4), dy, cache)
+    with pytest.raises(ValueError, match=r"^ddbeta has shape \(5,\)"):
+        functional.batch_norm_double_backward(x, np.ones(4), np.ones(5), dy, cache)
     with pytest.raises(ValueError, match=r"shape \(8, 4\), got \(7, 4\)"):
         functional.batch_norm_double_backward(x[1:], np.ones(4), np.ones(4), dy, cache)
 
@@ -307,6 +309,47 @@ def test_parameter_of_another_length_is_refused_by_name(name):
     parameters[name] = np.ones(5)
     with pytest.raises(ValueError, match=rf"{name} has shape \(5,\), expected \(4,\)"):
         functional.batch_norm_eval_forward(np.zeros((8, 4)), **parameters)
+
+
+@pytest.mark.parametrize("name", ["gamma", "beta"])
+def test_parameter_of_another_length_is_refused_by_name_in_training(name):
+    parameters = {"gamma": np.ones(4), "beta": np.ones(4), name: np.ones(5)}
+    with pytest.raises(ValueError, match=rf"^{name} has shape \(5,\), expected \(4,\)"):
+        functional.batch_norm_forward(np.zeros((8, 4)), **parameters)
+
+
+def test_default_eps_is_pytorchs_in_both_modes():
+    x, gamma, beta, dy = batch((8, 4))
+    x *= 1e-3  # so that eps shows
+    y, _ = functional.batch_norm_forward(x, gamma, beta)
+    np.testing.assert_allclose(y, torch_batch_norm(x, gamma, beta, dy, 1e-5)[0], rtol=1e-12)
+    statistics = np.zeros(4), np.full(4, 1e-5)
+    y, _ = functional.batch_norm_eval_forward(x, gamma, beta, *statistics)
+    reference = torch_batch_norm(x, gamma, beta, dy, 1e-5, statistics)[0]
+    np.testing.assert_allclose(y, reference, rtol=1e-12)
+
+
+def test_cache_tells_the_statistics_that_were_used():
+    x, gamma, beta, _ = batch((8, 4))
+    _, cache = functional.batch_norm_forward(x, gamma, beta)
+    np.testing.assert_allclose(cache.mu, x.mean(axis=0, keepdims=True))
+    np.testing.assert_allclose(cache.var, x.var(axis=0, keepdims=True))
+    _, cache = functional.batch_norm_eval_forward(x, gamma, beta, beta, gamma**2)
+    np.testing.assert_array_equal(cache.mu, beta[None])
+    np.testing.assert_array_equal(cache.var, gamma[None] ** 2)
+    _, cache = functional.rms_forward(x, gamma[None], axes=(1,), eps=0.1)
+    np.testing.assert_array_equal(cache.mu, np.zeros((8, 1)))
+    np.testing.assert_allclose(cache.var, (x**2).mean(axis=1, keepdims=True))
+
+
+def test_core_gives_parameter_gradients_the_shape_of_the_parameters():
+    x, gamma, beta, dy = batch((4, 4, 3, 2))
+    shape = (1, 4, 1, 1)
+    _, cache = functional.normalize_forward(
+        x, gamma.reshape(shape), beta.reshape(shape), axes=(2, 3), eps=1e-5
+    )
+    _, dgamma, dbeta = functional.normalize_backward(dy, cache)
+    assert dgamma.shape == dbeta.shape == shape
 
 
 @pytest.mark.parametrize("backward", [*BACKWARDS, functional.normalize_backward])

@@ -160,6 +160,56 @@ def test_layer_keeps_the_dtype_of_its_input(name, dtype):
 
 
 @pytest.mark.parametrize("name", PAIRS)
+def test_parameters_and_statistics_have_the_dtype_that_was_asked_for(name):
+    ours, theirs, arguments, options, shape = PAIRS[name]
+    x = np.random.default_rng(0).normal(size=shape)
+    for dtype in (np.float32, np.float64):
+        layer = ours(*arguments, **options, dtype=dtype)
+        layer.forward(x.astype(dtype))
+        state = layer.state_dict()
+        dtypes = {value.dtype for key, value in state.items() if key != "num_batches_tracked"}
+        assert dtypes <= {np.dtype(dtype)}
+        layer.load_state_dict(theirs(*arguments, **options).state_dict())
+        assert {key: value.dtype for key, value in layer.state_dict().items()} == {
+            key: value.dtype for key, value in state.items()
+        }
+    default = ours(*arguments, **options)
+    for parameter in (default.gamma, default.beta):
+        assert parameter is None or parameter.dtype == np.float64
+
+
+def test_smallest_sizes_and_extreme_momenta_are_accepted():
+    x = np.array([[1.0], [3.0]])
+    for momentum, mean in ((0, 0.0), (1, 2.0)):
+        layer = BatchNorm1D(1, momentum=momentum)
+        layer.forward(x)
+        assert layer.running_mean.tolist() == [mean]
+    two_pixels = InstanceNorm2D(1)(np.array([[[[1.0, 3.0]]]]))
+    np.testing.assert_allclose(two_pixels.ravel(), [-1, 1], rtol=1e-4)
+
+
+def test_switching_the_mode_returns_the_layer():
+    layer = BatchNorm1D(2)
+    assert layer.eval() is layer
+    assert layer.training is False
+    assert layer.train() is layer
+    assert layer.training is True
+
+
+def test_number_of_batches_stays_a_number_through_an_exchange():
+    layer = BatchNorm1D(2)
+    layer.load_state_dict(nn.BatchNorm1d(2).state_dict())
+    assert type(layer.num_batches_tracked) is int
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+def test_default_eps_of_rms_normalization_is_that_of_the_dtype(dtype):
+    x = 1e-5 * torch.randn(5, 7, dtype=dtype, generator=torch.Generator().manual_seed(0))
+    expected = nn.RMSNorm(7, dtype=dtype)(x).detach().numpy()
+    np.testing.assert_allclose(RMSNorm(7)(x.numpy()), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", PAIRS)
 def test_layer_refuses_other_shapes_and_integers(name):
     ours, _, arguments, options, shape = PAIRS[name]
     layer = ours(*arguments, **options)
@@ -176,7 +226,7 @@ def test_layer_refuses_other_shapes_and_integers(name):
 
 
 def test_backward_before_forward_is_refused():
-    with pytest.raises(RuntimeError, match="forward pass first"):
+    with pytest.raises(RuntimeError, match=r"^backward needs a forward pass first$"):
         BatchNorm1D(2).backward(np.zeros((8, 2)))
 
 
@@ -203,6 +253,12 @@ def test_one_pixel_per_channel_is_refused_by_instance_normalization():
 
 def test_repr_shows_the_arguments_and_the_mode():
     assert repr(BatchNorm1D(3)) == "BatchNorm1D(3, eps=1e-05, momentum=0.1)  # training mode"
+    layer = BatchNorm1D(3, track_running_stats=False)
+    assert repr(layer).startswith(
+        "BatchNorm1D(3, eps=1e-05, momentum=0.1, track_running_stats=False)"
+    )
+    assert repr(LayerNorm((3, 2))) == "LayerNorm(3, 2, eps=1e-05)  # training mode"
+    assert repr(RMSNorm(3, eps=0.5)) == "RMSNorm(3, eps=0.5)  # training mode"
     layer = GroupNorm(2, 6, affine=False).eval()
     assert repr(layer) == "GroupNorm(2, 6, eps=1e-05, affine=False)  # evaluation mode"
     assert repr(RMSNorm((3, 2))) == "RMSNorm(3, 2)  # training mode"

@@ -43,6 +43,11 @@ def test_moments_over_batch_and_space_keep_one_value_per_channel():
     np.testing.assert_allclose(found.var, x.var(axis=(0, 2, 3)))
 
 
+def test_moments_of_one_channel_keep_its_axis():
+    found = moments(np.array([[1.0], [3.0]]), (0,))
+    assert found.mean.shape == found.m2.shape == (1,)
+
+
 def test_nothing_to_pool_is_refused():
     with pytest.raises(ValueError, match=r"no values to pool over axes \(0,\).*\(0, 4\)"):
         moments(np.zeros((0, 4)), (0,))

@@ -56,7 +56,11 @@ def print_row(name, mode, found):
     """Print a line of the table."""
     cells = (found.get((mode, quantity)) for quantity in quantities)
     texts = ("-" if cell is None else f"{cell:.0e}" for cell in cells)
-    print(f"{name:<31} {short[mode]:<5}", *(f"{text:>7}" for text in texts), sep="")
+    print(
+        f"{name:<31} {short[mode]:<5}",
+        *(f"{text:>7}" for text in texts),
+        sep="",
+    )
 
 
 def print_head(dtype):
