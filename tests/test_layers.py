@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from bn_tutorial.conformance import differences
+from bn_tutorial.gradcheck import compare, numerical_gradient
 from bn_tutorial.layers import (
     BatchNorm1D,
     BatchNorm2D,
@@ -71,8 +72,33 @@ def test_layer_agrees_with_pytorch_in_both_modes(name, dtype):
     assert ("running_var" in quantities) == bool(list(reference.buffers()))
 
 
-def layers():
-    return [ours(*arguments, **options) for ours, _, arguments, options, _ in PAIRS.values()]
+@pytest.mark.parametrize("training", [True, False], ids=["training", "evaluation"])
+@pytest.mark.parametrize("name", PAIRS)
+def test_gradients_of_every_layer_and_mode_agree_with_central_differences(name, training):
+    ours, _, arguments, options, shape = PAIRS[name]
+    rng = np.random.default_rng(0)
+    layer = ours(*arguments, **options)
+    layer.forward(rng.normal(3, 5, shape))  # statistics that are not fresh
+    for parameter in (layer.gamma, layer.beta):
+        if parameter is not None:
+            parameter[...] = rng.normal(0.5, 1, parameter.shape)
+    x, dy = rng.normal(1, 2, (3, *shape[1:])), rng.normal(size=(3, *shape[1:]))
+    layer.train(training).forward(x)
+    dx = layer.backward(dy)
+    assert compare(dx, numerical_gradient(layer.forward, x, dy)).error < 1e-7
+
+    for parameter, gradient in ((layer.gamma, layer.dgamma), (layer.beta, layer.dbeta)):
+        if parameter is not None:
+
+            def output(values, parameter=parameter):
+                before = parameter.copy()
+                parameter[...] = values
+                y = layer.forward(x)
+                parameter[...] = before
+                return y
+
+            numerical = numerical_gradient(output, parameter.copy(), dy)
+            assert compare(gradient, numerical).error < 1e-7
 
 
 @pytest.mark.parametrize("name", PAIRS)
