@@ -598,7 +598,7 @@ def batch_norm_double_backward(
     # [eq-double-gamma]
     grad_gamma = (r * ddx * p_dy).sum(axis=axes)
     # [eq-double-x]
-    grad_x = ddgamma * r * p_dy
-    grad_x -= gamma * r**2 * (xhat * mean(ddx * p_dy) + along_dy * p_ddx + along_ddx * p_dy)
+    bracket = xhat * mean(ddx * p_dy) + along_dy * p_ddx + along_ddx * p_dy
+    grad_x = ddgamma * r * p_dy - gamma * r**2 * bracket
 
     return grad_dy, grad_x, grad_gamma
