@@ -18,6 +18,7 @@ from torch import nn
 from bn_tutorial import training
 from bn_tutorial.data import Split, load
 from bn_tutorial.models import DeepNet
+from bn_tutorial.runs import one_thread
 from bn_tutorial.training import Config, train
 
 BATCH = 128
@@ -27,11 +28,9 @@ ROUNDS = 10
 
 
 @pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+def in_one_thread():
+    with one_thread():
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -95,3 +95,50 @@ def _recorder(name: str, signals: Signals) -> Any:
             output.register_hook(keep_gradient)  # type: ignore[no-untyped-call]
 
     return keep_output
+
+
+def signal(outputs: Tensor) -> float:
+    """Return how much a unit's output differs from sample to sample, averaged over the units.
+
+    Parameters
+    ----------
+    outputs : Tensor, shape (N, units)
+        Of one layer.
+
+    Returns
+    -------
+    float
+        The (biased) standard deviation over the samples. What differs between *units* alone, and
+        so carries no information about the input, does not count.
+
+    Examples
+    --------
+    >>> import torch
+    >>> signal(torch.tensor([[0.0, 5.0], [2.0, 5.0]]))
+    0.5
+    """
+    return outputs.std(dim=0, unbiased=False).mean().item()
+
+
+def saturated(outputs: Tensor) -> float:
+    """Return the share of sigmoid outputs that are nearer than a twentieth to zero or one.
+
+    Examples
+    --------
+    >>> import torch
+    >>> saturated(torch.tensor([[0.01, 0.5], [0.5, 0.99]]))
+    0.5
+    """
+    return ((outputs < 0.05) | (outputs > 0.95)).float().mean().item()
+
+
+def slope(outputs: Tensor) -> float:
+    """Return the mean slope of the sigmoids that gave these outputs; a quarter is the greatest.
+
+    Examples
+    --------
+    >>> import torch
+    >>> slope(torch.tensor([[0.5, 0.5]]))
+    0.25
+    """
+    return (outputs * (1 - outputs)).mean().item()

@@ -214,15 +214,25 @@ def _train_and_remember(path: Path, run: Run, data: Dataset, sources: str) -> Hi
     # A process may have older code in memory: a worker outlives the study it was started for.
     if sources != _loaded:
         raise RuntimeError("the sources of bn_tutorial changed while it was in use: start again")
-    with _one_thread(), _named(run):
+    with one_thread(), _named(run):
         history = train(run.model(), data, run.config, progress=False)
     _remember(path, run, data.digest, history)
     return history
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
-    """Let PyTorch and NumPy use one thread: the same limit everywhere gives the same bits."""
+def one_thread() -> Iterator[None]:
+    """Let PyTorch and NumPy use one thread while a block runs.
+
+    The same limit everywhere gives the same bits, and times that do not depend on the machine's
+    number of cores. Whatever happens in the block, the limits are as before when it ends.
+
+    Examples
+    --------
+    >>> with one_thread():
+    ...     torch.get_num_threads()
+    1
+    """
     before = torch.get_num_threads()
     with threadpool_limits(limits=1):
         torch.set_num_threads(1)

@@ -75,7 +75,7 @@ class TestRunAll:
         assert torch.get_num_threads() == before[0]
         assert torch.equal(torch.random.get_rng_state(), before[1])
 
-        with runs._one_thread():
+        with runs.one_thread():
             direct = [train(run.model(), data, run.config) for run in self.studied]
         assert one == two == direct
         assert len(set(two)) == len(two)
@@ -101,7 +101,7 @@ class TestRunAll:
         data = make_data(2_000)  # joblib maps what is above a megabyte into shared memory
         studied = [make_run(seed=seed, epochs=1, batch_size=500) for seed in (0, 1)]
         histories = run_all(studied, data, workers=2)
-        with runs._one_thread():
+        with runs.one_thread():
             assert histories == [train(run.model(), data, run.config) for run in studied]
 
     def test_worker_keeps_apart_two_data_sets(self, data):

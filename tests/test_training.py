@@ -12,17 +12,16 @@ from torch.nn.functional import cross_entropy
 
 from bn_tutorial.data import Dataset, Split
 from bn_tutorial.models import DeepNet
+from bn_tutorial.runs import one_thread
 from bn_tutorial.training import Config, History, train
 
 WIDTHS = (784, 16, 16, 10)
 
 
 @pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+def in_one_thread():
+    with one_thread():
+        yield
 
 
 def noise(count, seed):

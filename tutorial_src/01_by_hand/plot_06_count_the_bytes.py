@@ -14,12 +14,12 @@ import time
 
 import numpy as np
 import torch
-from threadpoolctl import threadpool_limits
 from torch import nn
 
 from bn_tutorial import functional
 from bn_tutorial.evidence import record
 from bn_tutorial.figures import COLORS, MARKERS, new_figure
+from bn_tutorial.runs import one_thread
 
 shapes = [(128, 256), (1024, 256), (1024, 1024), (4096, 1024), (16384, 1024)]
 rounds = 7
@@ -87,28 +87,21 @@ def measure(shape):
     y = layer(tx)
     inputs = (tx, layer.weight, layer.bias)
     move = seconds(lambda: np.copyto(out, x)) / 2
-    return {
-        ("ours", "forward"): seconds(
-            lambda: functional.batch_norm_forward(x, ones, zeros)
-        )
-        / move,
-        ("ours", "backward"): seconds(
-            lambda: functional.batch_norm_backward(dy, cache)
-        )
-        / move,
-        ("PyTorch", "forward"): seconds(lambda: layer(tx)) / move,
-        ("PyTorch", "backward"): seconds(
-            lambda: torch.autograd.grad(y, inputs, tdy, retain_graph=True)
-        )
-        / move,
+    passes = {
+        ("ours", "forward"): lambda: functional.batch_norm_forward(
+            x, ones, zeros
+        ),
+        ("ours", "backward"): lambda: functional.batch_norm_backward(dy, cache),
+        ("PyTorch", "forward"): lambda: layer(tx),
+        ("PyTorch", "backward"): lambda: torch.autograd.grad(
+            y, inputs, tdy, retain_graph=True
+        ),
     }
+    return {key: seconds(run) / move for key, run in passes.items()}
 
 
-threads = torch.get_num_threads()
-torch.set_num_threads(1)
-with threadpool_limits(1):
+with one_thread():
     measured = [measure(shape) for shape in shapes]
-torch.set_num_threads(threads)  # as it was, for the next script
 
 megabytes = [4e-6 * np.prod(shape) for shape in shapes]
 print("time, in moves of one array")

@@ -19,7 +19,7 @@ from bn_tutorial.data import load
 from bn_tutorial.evidence import record
 from bn_tutorial.figures import COLORS, new_figure
 from bn_tutorial.models import DeepNet
-from bn_tutorial.probes import watch
+from bn_tutorial.probes import saturated, signal, watch
 
 data = load()
 seed = 0
@@ -109,8 +109,8 @@ draw_histograms(
 
 
 def over_samples(layers):
-    """Return, layer by layer, the standard deviation over the samples, averaged over units."""
-    return [layer.std(dim=0, unbiased=False).mean().item() for layer in layers]
+    """Return the signal, layer by layer."""
+    return [signal(layer) for layer in layers]
 
 
 pooled = [layer.std().item() for layer in plain_images]
@@ -128,11 +128,9 @@ for name, values in table.items():
 # ----------------
 
 
-def saturated(layers):
-    """Return the share of activations nearer than a twentieth to zero or one."""
-    return sum(
-        ((a < 0.05) | (a > 0.95)).float().mean().item() for a in layers
-    ) / len(layers)
+def saturated_share(layers):
+    """Return the share of saturated activations in all layers."""
+    return np.mean([saturated(layer) for layer in layers])
 
 
 alike = max(
@@ -141,7 +139,7 @@ alike = max(
         over_samples(plain_noise), over_samples(evaluated), strict=True
     )
 )
-signal, signal_bn = (
+last, last_bn = (
     table["over the samples"][-1],
     table["with BN, over the samples"][-1],
 )
@@ -149,23 +147,23 @@ record(
     "02_inside_a_network/plot_01_draw_activations",
     {
         "alike": alike,
-        "saturated_without": saturated(plain_images),
-        "saturated_with": saturated(trained),
+        "saturated_without": saturated_share(plain_images),
+        "saturated_with": saturated_share(trained),
         "pooled_last": pooled[-1],
-        "signal_last": signal,
-        "signal_last_with": signal_bn,
+        "signal_last": last,
+        "signal_last_with": last_bn,
     },
     data=data,
 )
 assert (
     alike < 0.01
 )  # untrained and in evaluation mode, batch normalization changes nothing
-assert saturated(plain_images) < 1e-4
-assert saturated(plain_noise) < 1e-4
+assert saturated_share(plain_images) < 1e-4
+assert saturated_share(plain_noise) < 1e-4
 assert (
-    pooled[-1] > 10 * signal
+    pooled[-1] > 10 * last
 )  # most of the pooled spread is between units, not samples
-assert signal_bn > 100 * signal
+assert last_bn > 100 * last
 assert min(over_samples(trained_noise)) > 0.1  # on noise as on images
 
 # %%

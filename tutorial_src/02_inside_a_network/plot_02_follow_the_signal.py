@@ -21,7 +21,7 @@ from bn_tutorial.data import load
 from bn_tutorial.evidence import paired_interval, record, verdict
 from bn_tutorial.figures import COLORS, draw_spread, new_figure
 from bn_tutorial.models import DeepNet
-from bn_tutorial.probes import watch
+from bn_tutorial.probes import signal, slope, watch
 
 data = load()
 seeds = range(5)
@@ -59,9 +59,9 @@ def measure(norm, seed):
     outputs = signals.outputs.values()
     gradients = [signals.gradients[name] for name in signals.outputs]
     return {
-        "signal": [a.std(dim=0, unbiased=False).mean().item() for a in outputs],
+        "signal": [signal(layer) for layer in outputs],
         "gradient": [g.norm().item() for g in gradients],
-        "slope": [(a * (1 - a)).mean().item() for a in outputs],
+        "slope": [slope(layer) for layer in outputs],
     }
 
 

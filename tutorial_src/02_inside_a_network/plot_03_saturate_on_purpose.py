@@ -19,7 +19,7 @@ from bn_tutorial.data import load
 from bn_tutorial.evidence import paired_interval, record, verdict
 from bn_tutorial.figures import COLORS, draw_spread, new_figure
 from bn_tutorial.models import DeepNet
-from bn_tutorial.probes import watch
+from bn_tutorial.probes import saturated, signal, slope, watch
 
 data = load()
 seeds = range(5)
@@ -37,11 +37,9 @@ def measure(norm, scale, seed):
         model(x)
     layers = list(signals.outputs.values())
     return (
-        np.mean(
-            [((a < 0.05) | (a > 0.95)).float().mean().item() for a in layers]
-        ),
-        np.mean([(a * (1 - a)).mean().item() for a in layers]),
-        layers[-1].std(dim=0, unbiased=False).mean().item(),
+        np.mean([saturated(layer) for layer in layers]),
+        np.mean([slope(layer) for layer in layers]),
+        signal(layers[-1]),
     )
 
 
