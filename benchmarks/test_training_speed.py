@@ -87,7 +87,7 @@ def test_epoch_takes_a_sixth_of_the_notebooks_or_less(mnist, norm, capsys):
         training._tensors.cache_clear()
         for times in (cold, ours):
             model = DeepNet(norm)
-            times.append(seconds(lambda model=model: train(model, data, Config(epochs=1))))
+            times.append(seconds(lambda model=model: train(model, data, Config(SAMPLE, SAMPLE))))
     scale = STEPS / SAMPLE
     ratio = min(theirs) / min(ours)
     with capsys.disabled():
@@ -102,7 +102,7 @@ def test_losses_are_those_of_the_notebooks_loop_in_the_same_order(mnist, norm):
     order = torch.randperm(60_000, generator=torch.Generator().manual_seed(0)).tolist()
     loader = torch.utils.data.DataLoader(notebook_images(), batch_size=BATCH, sampler=order)
     theirs = list(islice(notebook_steps(DeepNet(norm), loader), SAMPLE))
-    ours = train(DeepNet(norm), mnist, Config(epochs=1)).step_loss[:SAMPLE]
+    ours = train(DeepNet(norm), mnist, Config(STEPS, STEPS)).step_loss[:SAMPLE]
     # Rounding, and the notebook's mean and deviation, which it states to four places.
     assert ours == pytest.approx(theirs, rel=2e-3)
 
@@ -112,10 +112,8 @@ def test_step_takes_little_longer_than_its_matrix_products(norm, capsys):
     count = 100
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(count * BATCH, 784, generator=generator)
-    labels = torch.randint(0, 10, (count * BATCH,), generator=generator)
-    order = torch.arange(count * BATCH)
-    tensors = training._Tensors(images, labels, images[:0], labels[:0])
-    model = DeepNet(norm)
+    data = training._Images(images, torch.randint(0, 10, (count * BATCH,), generator=generator))
+    model, batches = DeepNet(norm), training._batches(data, Config())
 
     widths = (784, 256, 256, 256, 256, 10)
     inputs = [torch.randn(BATCH, width, generator=generator) for width in widths[:-1]]
@@ -132,7 +130,9 @@ def test_step_takes_little_longer_than_its_matrix_products(norm, capsys):
     floor, step = [], []
     for _ in range(ROUNDS):
         floor.append(seconds(products) / count)
-        step.append(seconds(lambda: training._train_epoch(model, tensors, order, Config())) / count)
+        step.append(
+            seconds(lambda: training._train_period(model, islice(batches, count), lr=0.1)) / count
+        )
     ratio = min(step) / min(floor)
     with capsys.disabled():
         print(f"\nstep, norm={norm}: {1e3 * min(step):.2f} ms, its matrix products alone")

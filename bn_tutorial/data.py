@@ -14,7 +14,7 @@ from __future__ import annotations
 import functools
 import logging
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -84,6 +84,14 @@ class Split:
                 f"expected ({len(self.images)},), one label for each image"
             )
 
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.labels)
+
+    def __getitem__(self, rows: slice) -> Split:
+        """Return some of the images, with their labels; nothing is copied."""
+        return Split(self.images[rows], self.labels[rows])
+
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
@@ -102,6 +110,11 @@ class Dataset:
         files, which were verified before.
     train, test : Split
         The training and the test set.
+    validation : Split, optional
+        Images to choose settings by, which are neither trained nor tested on.
+    scale : tuple of two floats, optional
+        Mean and standard deviation that :meth:`standardize` takes, in units of full ink (255); by
+        default those of the training set.
     """
 
     name: str
@@ -111,19 +124,93 @@ class Dataset:
     digest: str
     train: Split
     test: Split
+    validation: Split | None = None
+    scale: tuple[float, float] | None = None
 
-    @cached_property
+    def hold_out(self, count: int) -> Dataset:
+        """Set the last training images apart for validation.
+
+        Parameters
+        ----------
+        count : int
+            How many, at least one and less than there are.
+
+        Returns
+        -------
+        Dataset
+            With a smaller training set, a validation set, and a digest of its own.
+
+        Raises
+        ------
+        ValueError
+            If ``count`` is not such a number, or there is a validation set already.
+        """
+        if self.validation is not None:
+            raise ValueError(f"{self.title} has a validation set already")
+        kept = len(self.train) - _checked_count(count, below=len(self.train))
+        return replace(
+            self,
+            train=self.train[:kept],
+            validation=self.train[kept:],
+            digest=f"{self.digest}, {count} held out",
+        )
+
+    def first(self, count: int) -> Dataset:
+        """Keep only the first training images.
+
+        Parameters
+        ----------
+        count : int
+            How many, at least one and less than there are.
+
+        Returns
+        -------
+        Dataset
+            With a smaller training set, and a digest of its own.
+
+        Raises
+        ------
+        ValueError
+            If ``count`` is not such a number.
+        """
+        _checked_count(count, below=len(self.train))
+        return replace(self, train=self.train[:count], digest=f"{self.digest}, first {count}")
+
+    def binary(self) -> Dataset:
+        """Make every pixel ink or background: 1 from half of full ink on, else 0.
+
+        Returns
+        -------
+        Dataset
+            With a digest of its own. :meth:`standardize` leaves its zeros and ones as they are.
+        """
+
+        def threshold(split: Split) -> Split:
+            return Split((split.images >= 128).to(torch.uint8) * 255, split.labels)
+
+        return replace(
+            self,
+            train=threshold(self.train),
+            validation=self.validation and threshold(self.validation),
+            test=threshold(self.test),
+            scale=(0.0, 1.0),
+            digest=f"{self.digest}, binary",
+        )
+
+    @property
     def mean(self) -> float:
-        """Mean grey value of the training set, in units of full ink (255)."""
+        """Mean grey value that :meth:`standardize` takes, in units of full ink (255)."""
         return self._moments[0]
 
-    @cached_property
+    @property
     def std(self) -> float:
-        """Standard deviation (biased) of the training set's grey values, in units of full ink."""
+        """Standard deviation (biased) that it takes, in units of full ink."""
         return self._moments[1]
 
     @cached_property
     def _moments(self) -> tuple[float, float]:
+        if self.scale is not None:
+            return self.scale
         # From the counts of the 256 grey values: exact, and without a float copy of the images.
         counts = torch.bincount(self.train.images.flatten(), minlength=256).double()
         weights = counts / counts.sum()
@@ -168,6 +255,12 @@ def _check_images(images: Tensor) -> None:
         raise TypeError(f"images are {images.dtype}, expected torch.uint8")
     if images.ndim != 3 or images.shape[1:] != (28, 28):
         raise ValueError(f"images have shape {tuple(images.shape)}, expected (N, 28, 28)")
+
+
+def _checked_count(count: int, below: int) -> int:
+    if not 1 <= count < below:
+        raise ValueError(f"count is {count}, expected a number from 1 to {below - 1}")
+    return count
 
 
 def choose() -> str:
@@ -250,7 +343,10 @@ def _load(name: str, given: Path | None, cache: Path) -> Dataset:
         train, test, digest = mnist.read(mnist.find(given, cache))
     else:
         train, test, digest = digits.load(cache)
-    return Dataset(name, **_ABOUT[name], digest=digest, train=Split(*train), test=Split(*test))
+    about = _ABOUT[name]
+    return Dataset(
+        name, about["title"], about["licence"], about["source"], digest, Split(*train), Split(*test)
+    )
 
 
 @functools.cache

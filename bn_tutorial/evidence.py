@@ -12,19 +12,26 @@ import numbers
 import os
 import platform
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 from scipy import stats
 
-from bn_tutorial.data import Dataset
 from bn_tutorial.storage import cache_folder, replace_when_complete
 
+if TYPE_CHECKING:  # a page that recalls numbers need not wait for PyTorch
+    from bn_tutorial.data import Dataset
+
 Value = float | int | str | bool
+Setting = TypeVar("Setting", bound=Hashable)
+Array = npt.NDArray[np.float64]
+
+_RECORDING_BYTES = 60_000  # a page holds it whole
 
 # ---------------------------------------------------------------------------------------------
 # Intervals
@@ -152,11 +159,80 @@ def verdict(interval: Interval, smallest: float) -> str:
 
 
 # ---------------------------------------------------------------------------------------------
+# Choices and speeds
+# ---------------------------------------------------------------------------------------------
+
+
+def best(scores: Mapping[Setting, Sequence[float]]) -> Setting:
+    """Choose the setting with the highest mean score over the seeds.
+
+    Parameters
+    ----------
+    scores : mapping to sequence of float
+        For each setting, such as a learning rate, one score per seed: the higher the better, taken
+        on data that nothing is reported on. nan where a run diverged.
+
+    Returns
+    -------
+    Setting
+        The best of those that diverged with no seed; the first of equals.
+
+    Raises
+    ------
+    ValueError
+        If each setting diverged with some seed, or there is none.
+
+    Examples
+    --------
+    >>> best({0.1: [0.8, 0.9], 1.0: [0.95, 0.96], 10.0: [0.99, float("nan")]})
+    1.0
+    """
+    means = {setting: float(np.mean(values)) for setting, values in scores.items()}
+    finite = {setting: mean for setting, mean in means.items() if math.isfinite(mean)}
+    if not finite:
+        raise ValueError(f"no setting to choose: the mean scores are {means}")
+    return max(finite, key=lambda setting: finite[setting])
+
+
+def steps_to(level: float, accuracies: Array, evaluate_every: int) -> Array:
+    """Return the number of steps after which an accuracy was first reached at an evaluation.
+
+    Parameters
+    ----------
+    level : float
+        The accuracy.
+    accuracies : ndarray, shape (seeds, evaluations)
+        As :func:`bn_tutorial.runs.curves` returns them.
+    evaluate_every : int
+        Steps between two evaluations; the answer is known no more precisely.
+
+    Returns
+    -------
+    ndarray, float64, shape (seeds,)
+        Infinity where it never was.
+
+    Examples
+    --------
+    >>> steps_to(0.9, np.array([[0.5, 0.91, 0.89], [0.5, 0.6, 0.7]]), evaluate_every=100).tolist()
+    [200.0, inf]
+    """
+    reached = accuracies >= level
+    first = evaluate_every * (1.0 + reached.argmax(axis=1))
+    return np.where(reached.any(axis=1), first, np.inf)
+
+
+# ---------------------------------------------------------------------------------------------
 # Recorded values
 # ---------------------------------------------------------------------------------------------
 
 
-def record(page: str, values: Mapping[str, Any], *, data: Dataset | None = None) -> None:
+def record(
+    page: str,
+    values: Mapping[str, Any],
+    *,
+    data: Dataset | None = None,
+    recording: Mapping[str, Any] | None = None,
+) -> None:
     """Keep what a page has measured, for :func:`recall`.
 
     Parameters
@@ -169,13 +245,15 @@ def record(page: str, values: Mapping[str, Any], *, data: Dataset | None = None)
         converted.
     data : Dataset, optional
         What they were measured on.
+    recording : mapping, optional
+        Lists of numbers, to be replayed on a page of the site; at most 60 kB as JSON.
 
     Raises
     ------
     TypeError
         If a name is not a string, or a value is of another type.
     ValueError
-        If ``page`` is not such a path, or a value is nan or infinite.
+        If ``page`` is not such a path, a value is nan or infinite, or the recording is too large.
 
     Notes
     -----
@@ -185,7 +263,7 @@ def record(page: str, values: Mapping[str, Any], *, data: Dataset | None = None)
     """
     path = _path(page)
     origin = data and {"name": data.name, "title": data.title, "digest": data.digest}
-    content = {
+    content: dict[str, Any] = {
         "page": page,
         "data": origin,
         "versions": {
@@ -194,6 +272,11 @@ def record(page: str, values: Mapping[str, Any], *, data: Dataset | None = None)
         },
         "values": {_checked_name(name): _plain(name, value) for name, value in values.items()},
     }
+    if recording is not None:
+        size = len(json.dumps(recording, allow_nan=False))
+        if size > _RECORDING_BYTES:
+            raise ValueError(f"the recording has {size} bytes, expected at most {_RECORDING_BYTES}")
+        content["recording"] = recording
     path.parent.mkdir(parents=True, exist_ok=True)
     with replace_when_complete(path) as partial:
         text = json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False)

@@ -5,11 +5,12 @@ A probe only looks: neither what the network computes nor the network itself is 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 
@@ -142,3 +143,114 @@ def slope(outputs: Tensor) -> float:
     0.25
     """
     return (outputs * (1 - outputs)).mean().item()
+
+
+@contextmanager
+def batch_statistics(model: nn.Module) -> Iterator[None]:
+    """Normalize with the statistics of the batch while a block runs, and leave no trace of it.
+
+    Before there are running statistics worth the name, this is the only way to see what batch
+    normalization does. The network is in training mode within the block; afterwards its buffers and
+    the mode of each module are as before.
+
+    Examples
+    --------
+    >>> model = nn.BatchNorm1d(1).eval()
+    >>> with batch_statistics(model):
+    ...     y = model(torch.tensor([[1.0], [3.0]]))
+    >>> y.detach().round().ravel().tolist(), model.running_mean.item(), model.training
+    ([-1.0, 1.0], 0.0, False)
+    """
+    modes = {module: module.training for module in model.modules()}
+    buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
+    model.train()
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+        with torch.no_grad():
+            for buffer, before in buffers:
+                buffer.copy_(before)
+
+
+# ---------------------------------------------------------------------------------------------
+# To be measured at each evaluation of a training
+# ---------------------------------------------------------------------------------------------
+
+
+def slopes(model: nn.Module, images: Tensor) -> dict[str, float]:
+    """Return the mean slope of the sigmoids of every hidden layer, with batch statistics.
+
+    Parameters
+    ----------
+    model : Module
+        A network with sigmoids.
+    images : Tensor, shape (N, 784)
+        What to show to it.
+
+    Returns
+    -------
+    dict of str to float
+        ``"slope 1"`` for the first hidden layer, and so on.
+    """
+    with batch_statistics(model), torch.no_grad(), watch(model, nn.Sigmoid) as signals:
+        model(images)
+    outputs = signals.outputs.values()
+    return {f"slope {number}": slope(output) for number, output in enumerate(outputs, 1)}
+
+
+def percentiles(model: nn.Module, images: Tensor) -> dict[str, float]:
+    """Return percentiles of the inputs of the last hidden layer's sigmoids, in evaluation mode.
+
+    Parameters
+    ----------
+    model : Module
+        A network with sigmoids.
+    images : Tensor, shape (N, 784)
+        What to show to it.
+
+    Returns
+    -------
+    dict of str to float
+        For unit 0 of the layer ``"unit 0, 15 %"``, ``"unit 0, 50 %"`` and ``"unit 0, 85 %"``, and
+        so on for all units.
+    """
+    model.eval()
+    with torch.inference_mode(), watch(model, nn.Sigmoid) as signals:
+        model(images)
+    last = list(signals.outputs.values())[-1]
+    levels = (0.15, 0.5, 0.85)
+    # The sigmoid is increasing, so its inverse takes percentiles to percentiles.
+    values = torch.quantile(last, torch.tensor(levels, device=last.device), dim=0).double().logit()
+    return {
+        f"unit {unit}, {level:.0%}".replace("%", " %"): values[row, unit].item()
+        for unit in range(values.shape[1])
+        for row, level in enumerate(levels)
+    }
+
+
+def weight_norms(model: nn.Module, _images: Tensor) -> dict[str, float]:
+    """Return the norm of every hidden layer's weights.
+
+    Parameters
+    ----------
+    model : DeepNet
+        The network.
+    _images : Tensor
+        Not used: weights have the same norm whatever is shown.
+
+    Returns
+    -------
+    dict of str to float
+        ``"norm 1"`` for the first hidden layer, and so on.
+    """
+    layers = [module for module in model.modules() if isinstance(module, nn.Linear)][:-1]
+    return {f"norm {n}": layer.weight.detach().norm().item() for n, layer in enumerate(layers, 1)}
+
+
+MEASURES: dict[str, Callable[[nn.Module, Tensor], dict[str, float]]] = {
+    "slopes": slopes,
+    "percentiles": percentiles,
+    "weight norms": weight_norms,
+}

@@ -8,6 +8,9 @@ import struct
 import numpy as np
 import pytest
 
+# They need a browser and the built site: nox -s site.
+collect_ignore = ["browser"]
+
 COUNTS = {"train": 20, "t10k": 10}  # images in the stand-in
 
 

@@ -71,6 +71,54 @@ def test_test_images_are_standardized_with_the_moments_of_the_training_set():
     assert dataset.std == pytest.approx(reference.std(unbiased=False).item(), abs=1e-12)
 
 
+def test_held_out_images_are_the_last_of_the_training_set_and_no_longer_in_it():
+    whole = random_dataset(random_split(50), random_split(5, seed=1))
+    dataset = whole.hold_out(20)
+    assert torch.equal(dataset.train.images, whole.train.images[:30])
+    assert torch.equal(dataset.validation.images, whole.train.images[30:])
+    assert torch.equal(dataset.validation.labels, whole.train.labels[30:])
+    assert dataset.test is whole.test
+    reference = dataset.train.images.double() / 255
+    assert dataset.mean == pytest.approx(reference.mean().item(), abs=1e-12)
+    with pytest.raises(ValueError, match="has a validation set already"):
+        dataset.hold_out(10)
+
+
+def test_first_images_are_kept():
+    whole = random_dataset(random_split(50), random_split(5, seed=1))
+    dataset = whole.first(20)
+    assert torch.equal(dataset.train.images, whole.train.images[:20])
+    assert torch.equal(dataset.train.labels, whole.train.labels[:20])
+    assert len(dataset.train) == 20
+
+
+def test_binary_images_become_zeros_and_ones_from_half_of_full_ink_on():
+    whole = random_dataset(random_split(50), random_split(5, seed=1)).hold_out(10)
+    dataset = whole.binary()
+    for split, grey in zip(
+        (dataset.train, dataset.validation, dataset.test),
+        (whole.train, whole.validation, whole.test),
+        strict=True,
+    ):
+        expected = (grey.images.flatten(1) / 255 > 0.5).float()
+        assert torch.equal(dataset.standardize(split.images), expected)
+        assert torch.equal(split.labels, grey.labels)
+
+
+def test_derived_data_sets_have_digests_of_their_own():
+    whole = random_dataset(random_split(50), random_split(5, seed=1))
+    derived = (whole, whole.hold_out(5), whole.hold_out(6), whole.first(5), whole.binary())
+    assert len({dataset.digest for dataset in derived}) == len(derived)
+
+
+@pytest.mark.parametrize("count", [0, -1, 50])
+def test_part_that_is_none_or_all_is_a_value_error(count):
+    whole = random_dataset(random_split(50), random_split(5, seed=1))
+    for method in (whole.hold_out, whole.first):
+        with pytest.raises(ValueError, match=f"count is {count}, expected a number from 1 to 49"):
+            method(count)
+
+
 def test_standardizing_leaves_the_images_as_they_were():
     dataset = random_dataset(random_split(10), random_split(5, seed=1))
     before = dataset.train.images.clone()

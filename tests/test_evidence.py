@@ -8,7 +8,15 @@ import torch
 from scipy import stats
 
 from bn_tutorial.data import Dataset, Split
-from bn_tutorial.evidence import Interval, paired_interval, recall, record, verdict
+from bn_tutorial.evidence import (
+    Interval,
+    best,
+    paired_interval,
+    recall,
+    record,
+    steps_to,
+    verdict,
+)
 
 PAGE = "03_in_training/plot_01_compare_training"
 
@@ -111,6 +119,29 @@ class TestVerdict:
             verdict(Interval(0.1, 0.05, 0.15, 0.95, 5), smallest)
 
 
+class TestBest:
+    def test_highest_mean_wins_whatever_the_single_scores(self):
+        assert best({"a": [0.1, 0.99], "b": [0.6, 0.6], "c": [0.5, 0.5]}) == "b"
+
+    def test_setting_that_diverged_once_is_not_chosen(self):
+        assert best({"a": [1.0, math.nan], "b": [0.6, 0.6]}) == "b"
+
+    def test_nothing_to_choose_is_an_error(self):
+        for scores in ({}, {"a": [math.nan, 1.0]}):
+            with pytest.raises(ValueError, match="no setting to choose"):
+                best(scores)
+
+
+class TestStepsTo:
+    def test_first_evaluation_at_or_above_the_level_counts(self):
+        accuracies = np.array([[0.9, 0.1, 0.95], [0.1, 0.8999, 0.9], [0.1, 0.2, 0.3]])
+        assert steps_to(0.9, accuracies, evaluate_every=50).tolist() == [50, 150, math.inf]
+
+    def test_diverged_run_has_reached_what_it_reached_before(self):
+        accuracies = np.array([[0.9, math.nan], [math.nan, math.nan]])
+        assert steps_to(0.9, accuracies, evaluate_every=1).tolist() == [1, math.inf]
+
+
 class TestRecord:
     def test_what_was_recorded_is_recalled_exactly(self):
         values = {"a": 0.1 + 0.2, "b": 3, "c": True, "d": "ja, unterstützt", "e": 5e-324}
@@ -163,6 +194,20 @@ class TestRecord:
         record(PAGE, {"b": 2})
         assert recall(PAGE) == {"b": 2}
         assert [path.name for path in folder.rglob("*.*")] == ["plot_01_compare_training.json"]
+
+    def test_recording_is_kept_beside_the_values(self, folder):
+        recording = {"steps": [0, 1], "arms": {"a": [[0.5], [0.25]]}}
+        record(PAGE, {"a": 1}, recording=recording)
+        assert json.loads((folder / f"{PAGE}.json").read_text())["recording"] == recording
+        assert recall(PAGE) == {"a": 1}
+
+    @pytest.mark.parametrize(
+        ("recording", "message"),
+        [({"x": [0.25] * 20_000}, "at most 60000"), ({"x": [math.nan]}, "JSON compliant")],
+    )
+    def test_recording_that_no_page_could_hold_is_refused(self, recording, message):
+        with pytest.raises(ValueError, match=message):
+            record(PAGE, {"a": 1}, recording=recording)
 
     def test_file_says_where_the_values_come_from(self, folder):
         split = Split(torch.zeros(1, 28, 28, dtype=torch.uint8), torch.tensor([0]))

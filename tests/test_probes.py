@@ -1,9 +1,19 @@
+import pickle
+
 import pytest
 import torch
 from torch import nn
 
 from bn_tutorial.models import DeepNet
-from bn_tutorial.probes import watch
+from bn_tutorial.probes import (
+    MEASURES,
+    batch_statistics,
+    percentiles,
+    slope,
+    slopes,
+    watch,
+    weight_norms,
+)
 
 
 @pytest.fixture
@@ -90,3 +100,50 @@ def test_module_that_returns_no_tensor_is_refused():
     model = nn.Sequential(nn.RNN(2, 3))
     with pytest.raises(TypeError, match="'0': RNN returned tuple"), watch(model, nn.RNN):
         model(torch.zeros(4, 2))
+
+
+def test_batch_statistics_are_used_and_leave_no_trace(model, batch):
+    model.hidden_1.eval()
+    state, modes = pickle.dumps(model.state_dict()), [m.training for m in model.modules()]
+    with batch_statistics(model):
+        inside = model(batch)
+    assert pickle.dumps(model.state_dict()) == state
+    assert [m.training for m in model.modules()] == modes
+    assert torch.equal(inside, model.train()(batch))
+    assert not torch.equal(inside, model.eval()(batch))
+
+
+def test_slopes_are_those_of_the_layers_with_batch_statistics(model, batch):
+    measured = slopes(model, batch)
+    with watch(model, nn.Sigmoid) as signals:
+        model.train()(batch)
+    expected = [slope(output) for output in signals.outputs.values()]
+    assert list(measured.values()) == pytest.approx(expected)
+    assert list(measured) == ["slope 1", "slope 2"]
+
+
+def test_percentiles_are_those_of_the_inputs_of_the_last_sigmoids_in_evaluation_mode(model, batch):
+    measured = percentiles(model, batch)
+    with watch(model, nn.BatchNorm1d) as signals:
+        model.eval()(batch)
+    inputs = signals.outputs["hidden_2.norm"]
+    assert len(measured) == 3 * 4
+    for unit in range(4):
+        for level in (15, 50, 85):
+            expected = torch.quantile(inputs[:, unit], level / 100).item()
+            # The percentile is interpolated after the sigmoid instead of before it.
+            assert measured[f"unit {unit}, {level} %"] == pytest.approx(expected, abs=0.02)
+
+
+def test_norms_are_those_of_the_hidden_weights(model, batch):
+    first, second = model.hidden_1.linear.weight, model.hidden_2.linear.weight
+    assert weight_norms(model, batch) == pytest.approx(
+        {"norm 1": first.norm().item(), "norm 2": second.norm().item()}
+    )
+
+
+@pytest.mark.parametrize("name", MEASURES)
+def test_measure_leaves_the_state_of_the_model_alone(name, model, batch):
+    state = pickle.dumps(model.state_dict())
+    assert all(isinstance(value, float) for value in MEASURES[name](model, batch).values())
+    assert pickle.dumps(model.state_dict()) == state

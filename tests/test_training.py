@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy
 from bn_tutorial.data import Dataset, Split
 from bn_tutorial.models import DeepNet
 from bn_tutorial.runs import one_thread
-from bn_tutorial.training import Config, History, train
+from bn_tutorial.training import CURVES, Config, History, device, train
 
 WIDTHS = (784, 16, 16, 10)
 
@@ -43,22 +43,23 @@ def net(norm=None, **settings):
 
 
 def numbers(history):
-    return [getattr(history, field.name) for field in dataclasses.fields(History)[:5]]
+    return [getattr(history, name) for name in CURVES]
 
 
 class TestTrain:
     def test_there_is_one_number_per_epoch_and_one_per_step(self, data):
-        history = train(net(), data, Config(epochs=3, batch_size=32))
-        assert [len(curve) for curve in numbers(history)] == [3, 3, 3, 3, 12]
+        history = train(net(), data, Config(12, 4, 32))
+        assert [len(curve) for curve in numbers(history)] == [3, 3, 0, 0, 3, 3, 12]
         assert history.diverged_at is None
         assert history.seconds > 0
 
     def test_default_configuration_is_that_of_the_notebook(self):
-        assert Config() == Config(epochs=10, batch_size=128, lr=0.1, seed=0)
+        assert Config() == Config(10 * 469, evaluate_every=469, batch_size=128, lr=0.1, seed=0)
+        assert math.ceil(60_000 / 128) == 469
 
     @pytest.mark.parametrize("norm", [None, "batch"])
     def test_losses_are_those_of_a_loop_written_out(self, data, norm):
-        config = Config(epochs=2, batch_size=32, lr=0.3, seed=5)
+        config = Config(8, 4, 32, lr=0.3, seed=5)
         history = train(net(norm), data, config)
 
         model, steps, correct = net(norm), [], []
@@ -85,7 +86,7 @@ class TestTrain:
 
     def test_test_numbers_are_taken_in_evaluation_mode_after_the_epoch(self, data):
         model = net("batch")
-        history = train(model, data, Config(epochs=2, batch_size=32))
+        history = train(model, data, Config(8, 4, 32))
         assert not model.training
         with torch.no_grad():
             logits = model(data.standardize(data.test.images))
@@ -97,18 +98,58 @@ class TestTrain:
             in_training_mode = model.train()(data.standardize(data.test.images))
         assert cross_entropy(in_training_mode, labels).item() != pytest.approx(loss, rel=1e-3)
 
+    def test_evaluations_cut_a_training_without_changing_it(self, data):
+        whole, parts = (train(net("batch"), data, Config(12, k, 32)) for k in (12, 3))
+        assert whole.step_loss == parts.step_loss
+        assert whole.test_loss[-1] == parts.test_loss[-1]
+        assert len(parts.test_loss) == 4
+        assert sum(parts.train_loss) / 4 == pytest.approx(whole.train_loss[0])
+
+    def test_validation_set_is_scored_like_a_test_set_and_not_trained_on(self, data):
+        held = dataclasses.replace(data, validation=data.test)
+        history = train(net("batch"), held, Config(8, 4, 32))
+        assert history.validation_loss == history.test_loss
+        assert history.validation_accuracy == history.test_accuracy
+        without = train(net("batch"), data, Config(8, 4, 32))
+        assert without.step_loss == history.step_loss
+
+    def test_measure_sees_the_network_before_the_first_step_and_at_each_evaluation(self, data):
+        model, seen = net(), []
+
+        def measure(measured, images):
+            seen.append(pickle.dumps(measured.state_dict()))
+            assert images.shape == (40, 784)
+            return {"norm": measured.output.weight.norm().item(), "nan": math.nan}
+
+        initial = pickle.dumps(model.state_dict())
+        history = train(model, data, Config(8, 4, 32), measure=measure)
+        assert [len(curve) for curve in history.measured.values()] == [3, 3]
+        assert seen[0] == initial
+        assert seen[-1] == pickle.dumps(model.state_dict())
+        assert history.measured["norm"][-1] == model.output.weight.norm().item()
+        assert not model.training
+
+    def test_device_is_that_of_the_environment(self, data, monkeypatch):
+        monkeypatch.setenv("BN_TUTORIAL_DEVICE", "meta")
+        assert device() == torch.device("meta")
+        with pytest.raises(NotImplementedError):  # this device computes nothing
+            train(net(), data, Config(1, 1))
+        monkeypatch.setenv("BN_TUTORIAL_DEVICE", "abacus")
+        with pytest.raises(RuntimeError, match="abacus"):
+            device()
+
     def test_network_learns(self, data):
-        history = train(net("batch"), data, Config(epochs=15, batch_size=20, lr=0.5))
+        history = train(net("batch"), data, Config(75, 5, 20, lr=0.5))
         assert history.train_loss[-1] < 0.5 * history.train_loss[0]
         assert history.test_accuracy[-1] > 0.8
 
     @pytest.mark.parametrize("norm", [None, "batch", "layer", "scratch"])
     def test_same_seeds_give_the_same_numbers_bit_by_bit(self, data, norm):
-        config = Config(epochs=2, batch_size=32)
+        config = Config(8, 4, 32)
         assert train(net(norm), data, config) == train(net(norm), data, config)
 
     def test_seed_decides_the_order_of_the_images(self, data):
-        first, other = (train(net(), data, Config(1, 32, seed=seed)) for seed in (0, 1))
+        first, other = (train(net(), data, Config(4, 4, 32, seed=seed)) for seed in (0, 1))
         assert first.step_loss != other.step_loss
 
     def test_every_epoch_has_its_own_order_and_all_images(self, data):
@@ -124,13 +165,13 @@ class TestTrain:
                     seen.append(x[:, 700:].sum(1))
                 return self.bias.expand(len(x), 10)
 
-        train(Recorder(), data, Config(epochs=2, batch_size=32))
+        train(Recorder(), data, Config(8, 4, 32))
         first, second = torch.cat(seen[:4]), torch.cat(seen[4:])
         assert not torch.equal(first, second)
         assert torch.equal(first.sort().values, second.sort().values)
 
     def test_global_random_state_is_neither_used_nor_changed(self, data):
-        config = Config(epochs=1, batch_size=32)
+        config = Config(4, 4, 32)
         expected = train(net(), data, config)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(999)
@@ -140,12 +181,12 @@ class TestTrain:
 
     def test_data_are_not_changed(self, data):
         before = pickle.dumps([data.train, data.test])
-        train(net("batch"), data, Config(epochs=1))
+        train(net("batch"), data, Config(4, 4, 32))
         assert pickle.dumps([data.train, data.test]) == before
 
     def test_two_data_sets_in_turn_are_not_mixed_up(self, data):
         other = dataclasses.replace(data, train=noise(100, seed=3))
-        config = Config(epochs=1, batch_size=32)
+        config = Config(4, 4, 32)
         first = train(net(), data, config)
         assert train(net(), other, config) != first
         assert train(net(), data, config) == first
@@ -154,19 +195,25 @@ class TestTrain:
         model = net("batch")
         model.hidden_1.linear.requires_grad_(False)
         before = pickle.dumps(model.hidden_1.linear.state_dict())
-        history = train(model, data, Config(epochs=2))
+        history = train(model, data, Config(2, 1))
         assert pickle.dumps(model.hidden_1.linear.state_dict()) == before
         assert history.train_loss[1] < history.train_loss[0]
 
     def test_single_image_in_the_last_batch_is_an_error_for_batch_normalization(self, data):
         with pytest.raises(ValueError, match="more than 1 value per channel"):
-            train(net("batch"), data, Config(epochs=1, batch_size=33))
+            train(net("batch"), data, Config(4, 4, 33))
 
-    @pytest.mark.parametrize("setting", [{"epochs": 0}, {"batch_size": 0}, {"lr": 0.0}])
+    @pytest.mark.parametrize(
+        "setting", [{"steps": 0}, {"evaluate_every": 0}, {"batch_size": 0}, {"lr": 0.0}]
+    )
     def test_settings_that_train_nothing_are_refused(self, setting):
         ((name, value),) = setting.items()
         with pytest.raises(ValueError, match=f"{name} is {value}, expected"):
             Config(**setting)
+
+    def test_evaluations_must_divide_the_steps(self):
+        with pytest.raises(ValueError, match="evaluate_every is 3, expected a divisor of 10 steps"):
+            Config(10, 3)
 
     @pytest.mark.parametrize("lr", [math.nan, math.inf, -0.1])
     def test_learning_rate_must_be_a_positive_number(self, lr):
@@ -191,7 +238,7 @@ class Bomb(nn.Module):
 
 
 class TestDivergence:
-    config = Config(epochs=4, batch_size=32)
+    config = Config(16, 4, 32)
 
     @pytest.mark.parametrize("value", [math.nan, math.inf])
     def test_first_step_without_a_finite_loss_is_named(self, data, value):
@@ -202,8 +249,8 @@ class TestDivergence:
 
     def test_its_epoch_and_the_remaining_ones_are_nan_at_full_length(self, data):
         history = train(Bomb(5, math.nan, training=True), data, self.config)
-        assert [len(curve) for curve in numbers(history)] == [4, 4, 4, 4, 16]
-        for curve in numbers(history)[:4]:
+        assert [len(curve) for curve in numbers(history)] == [4, 4, 0, 0, 4, 4, 16]
+        for curve in (history.train_loss, history.test_loss, history.test_accuracy):
             assert math.isfinite(curve[0])
             assert all(map(math.isnan, curve[1:]))
 
@@ -217,20 +264,37 @@ class TestDivergence:
         assert history.diverged_at == 7
         assert math.isnan(history.test_accuracy[1])
 
+    def test_what_was_measured_ends_there_too(self, data):
+        history = train(
+            Bomb(5, math.nan, training=True), data, self.config, measure=lambda *_: {"one": 1.0}
+        )
+        assert history.measured["one"][:2] == (1.0, 1.0)
+        assert all(map(math.isnan, history.measured["one"][2:]))
+        assert len(history.measured["one"]) == 5
+
+    def test_validation_loss_that_is_not_finite_counts(self, data):
+        held = dataclasses.replace(data, validation=data.test)
+        history = train(Bomb(2, math.nan, training=False), held, self.config)
+        assert history.diverged_at == 7
+        assert [len(curve) for curve in numbers(history)] == [4, 4, 4, 4, 4, 4, 16]
+
     def test_immediate_divergence_leaves_only_nan(self, data):
         history = train(Bomb(0, math.nan, training=True), data, self.config)
         assert history.diverged_at == 0
         assert all(math.isnan(value) for curve in numbers(history) for value in curve)
 
     def test_learning_rate_that_is_far_too_large_diverges_without_a_crash(self, data):
-        config = Config(epochs=3, batch_size=10, lr=1e30)
+        config = Config(30, 10, 10, lr=1e30)
         history = train(net(activation="relu", init="he"), data, config)
         assert history.diverged_at is not None
         assert math.isnan(history.test_accuracy[-1])
 
 
 class TestHistory:
-    history = History((1.0, math.nan), (0.5, math.nan), (1.0, math.nan), (0.5, math.nan), (1.0,), 3)
+    loss, accuracy = (1.0, math.nan), (0.5, math.nan)
+    history = History(
+        loss, accuracy, loss, accuracy, loss, accuracy, (1.0,), {"slope": (0.1, math.nan)}, 3.0
+    )
 
     def test_histories_with_nan_can_be_equal_also_after_pickling(self):
         copy = pickle.loads(pickle.dumps(self.history))
@@ -241,10 +305,18 @@ class TestHistory:
         assert dataclasses.replace(self.history, seconds=9.0) == self.history
 
     @pytest.mark.parametrize(
-        "name", ["train_loss", "train_accuracy", "test_loss", "test_accuracy", "step_loss"]
+        "name",
+        [
+            *("train_loss", "train_accuracy", "validation_loss", "validation_accuracy"),
+            *("test_loss", "test_accuracy", "step_loss"),
+        ],
     )
     def test_every_curve_counts(self, name):
         assert dataclasses.replace(self.history, **{name: (0.25,)}) != self.history
+
+    @pytest.mark.parametrize("measured", [{}, {"slope": (0.1, 0.2)}, {"other": (0.1, math.nan)}])
+    def test_all_that_was_measured_counts(self, measured):
+        assert dataclasses.replace(self.history, measured=measured) != self.history
 
     def test_divergence_counts(self):
         assert dataclasses.replace(self.history, diverged_at=3) != self.history
@@ -253,7 +325,7 @@ class TestHistory:
         assert self.history != dataclasses.asdict(self.history)
 
     def test_numbers_are_plain_and_json_takes_them(self, data):
-        history = train(net(), data, Config(epochs=1))
+        history = train(net(), data, Config(1, 1))
         assert {type(value) for curve in numbers(history) for value in curve} == {float}
         json.dumps(dataclasses.asdict(history), allow_nan=False)
 
@@ -269,5 +341,5 @@ class TestProgress:
         stderr = io.StringIO()
         monkeypatch.setattr(stderr, "isatty", lambda: terminal, raising=False)
         monkeypatch.setattr(sys, "stderr", stderr)
-        train(net(), data, Config(epochs=1), progress=progress)
-        assert ("epoch" in stderr.getvalue()) is shown
+        train(net(), data, Config(1, 1), progress=progress)
+        assert ("evaluation" in stderr.getvalue()) is shown
