@@ -309,8 +309,11 @@ def normalize_backward(dy: Array, cache: Cache) -> tuple[Array, Array, Array]:
     """
     check_upstream(dy, cache.xhat.shape)
     shared = shared_axes(cache.gamma)
+    # [eq-dgamma-axes]
     dgamma = sum_of_products(dy, cache.xhat, shared)
+    # [eq-dbeta-axes]
     dbeta = dy.sum(axis=shared, keepdims=True)
+
     dx = standardize_backward(cache.gamma * dy, cache.xhat, cache.r, cache.axes)
     return dx, dgamma, dbeta
 
@@ -373,7 +376,36 @@ def batch_norm_forward(
     return normalize_forward(x, gamma, beta, axes=axes, eps=eps)
 
 
-def batch_norm_backward_by_steps(dy: Array, cache: Cache) -> tuple[Array, Array, Array]:
+class Gradients(NamedTuple):
+    """The gradient at every node of the graph, in the order in which the chain rule finds them.
+
+    Attributes
+    ----------
+    dbeta, dgamma : ndarray, broadcastable to x
+        With respect to shift and scale.
+    dxhat : ndarray, shape of x
+        With respect to the standardized input.
+    dr, dvar : ndarray, broadcastable to x
+        With respect to the reciprocal standard deviation and the variance.
+    dxmu : ndarray, shape of x
+        With respect to the centered input.
+    dmu : ndarray, broadcastable to x
+        With respect to the mean.
+    dx : ndarray, shape of x
+        With respect to the input.
+    """
+
+    dbeta: Array
+    dgamma: Array
+    dxhat: Array
+    dr: Array
+    dvar: Array
+    dxmu: Array
+    dmu: Array
+    dx: Array
+
+
+def batch_norm_gradients(dy: Array, cache: Cache) -> Gradients:
     """Apply the chain rule to :func:`batch_norm_forward`, one node of its graph at a time.
 
     Parameters
@@ -385,14 +417,20 @@ def batch_norm_backward_by_steps(dy: Array, cache: Cache) -> tuple[Array, Array,
 
     Returns
     -------
-    dx : ndarray, shape of x
-        Gradient with respect to the input.
-    dgamma, dbeta : ndarray, shape (C,)
-        Gradients with respect to scale and shift.
+    Gradients
+        Of every node; those that a channel shares keep the pooled axes, with size one.
 
-    Notes
-    -----
-    For reading; :func:`batch_norm_backward` gives the same in fewer passes.
+    Raises
+    ------
+    ValueError
+        If dy has not the shape of the output.
+
+    Examples
+    --------
+    >>> _, cache = batch_norm_forward(np.array([[1.0], [3.0]]), np.ones(1), np.zeros(1), eps=0.0)
+    >>> found = batch_norm_gradients(np.array([[0.5], [0.25]]), cache)
+    >>> found.dbeta.item(), found.dvar.item(), found.dxmu.tolist()
+    (0.75, 0.125, [[0.375], [0.375]])
     """
     check_upstream(dy, cache.xhat.shape)
     xhat, r, gamma, axes = cache.xhat, cache.r, cache.gamma, cache.axes
@@ -414,7 +452,37 @@ def batch_norm_backward_by_steps(dy: Array, cache: Cache) -> tuple[Array, Array,
     dmu = -dxmu.sum(axis=axes, keepdims=True)
     # [eq-dx-steps]
     dx = dxmu + dmu / m
-    return dx, dgamma.ravel(), dbeta.ravel()
+    return Gradients(dbeta, dgamma, dxhat, dr, dvar, dxmu, dmu, dx)
+
+
+def batch_norm_backward_by_steps(dy: Array, cache: Cache) -> tuple[Array, Array, Array]:
+    """Give what :func:`batch_norm_gradients` finds at the inputs of the layer.
+
+    Parameters
+    ----------
+    dy : ndarray, shape of x
+        Gradient of the loss with respect to the output.
+    cache : Cache
+        From the forward pass.
+
+    Returns
+    -------
+    dx : ndarray, shape of x
+        Gradient with respect to the input.
+    dgamma, dbeta : ndarray, shape (C,)
+        Gradients with respect to scale and shift.
+
+    Raises
+    ------
+    ValueError
+        If dy has not the shape of the output.
+
+    Notes
+    -----
+    For reading; :func:`batch_norm_backward` gives the same in fewer passes.
+    """
+    found = batch_norm_gradients(dy, cache)
+    return found.dx, found.dgamma.ravel(), found.dbeta.ravel()
 
 
 def batch_norm_backward(dy: Array, cache: Cache) -> tuple[Array, Array, Array]:

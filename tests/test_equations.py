@@ -1,4 +1,8 @@
-"""Every marked line of the package has its equation on a page, and the reverse."""
+"""Every marked line has its equation on a page, and the reverse; every identity has its check.
+
+Labels ``eq-...`` are equations that the package computes, labels ``id-...`` identities that a page
+checks itself.
+"""
 
 import re
 from pathlib import Path
@@ -13,7 +17,8 @@ MARKERS = [
     for module in sorted((ROOT / "bn_tutorial").glob("*.py"))
     for label in re.findall(r"^ *# \[(eq-[\w-]+)\]$", module.read_text(), re.MULTILINE)
 ]
-PAGES = "\n".join(page.read_text() for page in sorted((ROOT / "docs").glob("**/*.md")))
+TEXTS = {page.stem: page.read_text() for page in sorted((ROOT / "docs").glob("**/*.md"))}
+PAGES = "\n".join(TEXTS.values())
 LABELS = re.findall(r"^\$\$ \((eq-[\w-]+)\)$", PAGES, re.MULTILINE)
 SHOWN = re.findall(r"^```\{equation-code\} (eq-[\w-]+)$", PAGES, re.MULTILINE)
 
@@ -25,8 +30,29 @@ def cited_in_code():
     return set(re.findall(r":eq:`(eq-[\w-]+)`", text))
 
 
+def identities(text):
+    """The identities that a page numbers."""
+    return re.findall(r"^\$\$ \((id-[\w-]+)\)$", text, re.MULTILINE)
+
+
+def checked(text):
+    """The identities that a comment names in a cell of the page that makes a check."""
+    cells = re.findall(r"^```\{code-cell\}.*?^```$", text, re.MULTILINE | re.DOTALL)
+    comments = [
+        comment
+        for cell in cells
+        if re.search(r"\bchecks\.(holds|is_zero)\(", cell)
+        for comment in re.findall(r"# (.*)$", cell, re.MULTILINE)
+    ]
+    return set(re.findall(r"\bid-[\w-]+", "\n".join(comments)))
+
+
+NUMBERED = {name: labels for name, text in TEXTS.items() if (labels := identities(text))}
+
+
 def test_there_are_equations():
     assert len(MARKERS) > 15
+    assert NUMBERED
 
 
 def test_each_marker_and_each_label_is_unique():
@@ -38,6 +64,26 @@ def test_each_marker_and_each_label_is_unique():
 def test_each_marked_line_has_an_equation_that_shows_it_and_the_reverse():
     assert set(MARKERS) == set(LABELS)
     assert set(MARKERS) == set(SHOWN)
+
+
+def test_each_identity_has_one_number():
+    labels = [label for page in NUMBERED.values() for label in page]
+    assert len(set(labels)) == len(labels)
+
+
+@pytest.mark.parametrize("page", NUMBERED)
+def test_each_identity_is_checked_on_its_page_and_no_check_names_another(page):
+    assert checked(TEXTS[page]) == set(NUMBERED[page])
+
+
+def test_identity_without_a_check_is_found():
+    identity = "$$\na = b\n$$ (id-a)\n"
+    cell = "```{code-cell} python\n%s\n```\n"
+    assert identities(identity) == ["id-a"]
+    assert checked(identity + cell % "# id-a\nprint(checks.holds('a', 0, broken=b))") == {"id-a"}
+    assert checked(identity + cell % "# id-a\nprint('a')") == set()
+    assert checked(identity + cell % "checks.holds('id-a', 0, broken=b)") == set()
+    assert checked(identity + "Text, # id-a, checks.holds(\n") == set()
 
 
 def test_each_equation_that_code_cites_exists():

@@ -223,6 +223,32 @@ def test_batch_of_two_passes_no_gradient():
     np.testing.assert_allclose(dx, 0, atol=1e-13)
 
 
+@pytest.mark.parametrize("shape", [(8, 4), (3, 4, 5), (3, 4, 2, 5)])
+def test_gradient_at_every_node_is_that_of_autograd(shape):
+    x, gamma, beta, dy = batch(shape)
+    _, cache = functional.batch_norm_forward(x, gamma, beta)
+    found = functional.batch_norm_gradients(dy, cache)
+
+    def channels(parameter):
+        return torch.tensor(parameter.reshape(1, -1, *[1] * (len(shape) - 2)))
+
+    nodes = {"x": torch.tensor(x), "gamma": channels(gamma), "beta": channels(beta)}
+    for leaf in nodes.values():
+        leaf.requires_grad_()
+    mean = {"dim": cache.axes, "keepdim": True}
+    nodes["mu"] = nodes["x"].mean(**mean)
+    nodes["xmu"] = nodes["x"] - nodes["mu"]
+    nodes["var"] = (nodes["xmu"] ** 2).mean(**mean)
+    nodes["r"] = (nodes["var"] + 1e-5) ** -0.5
+    nodes["xhat"] = nodes["xmu"] * nodes["r"]
+    for node in nodes.values():
+        node.retain_grad()
+    (nodes["gamma"] * nodes["xhat"] + nodes["beta"]).backward(torch.tensor(dy))
+    assert {f"d{name}" for name in nodes} == set(found._fields)
+    for name, node in nodes.items():
+        np.testing.assert_allclose(getattr(found, f"d{name}"), node.grad.numpy(), atol=1e-11)
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_dtype_is_kept_whatever_the_parameters_are(dtype):
     x, _, _, dy = batch((8, 4), dtype=dtype)

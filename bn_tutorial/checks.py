@@ -1,0 +1,194 @@
+"""The checks of a derivation: what must hold, and what must be seen not to.
+
+An identity is checked by its residual, the number that would be zero if the computer were exact.
+A check that cannot fail proves nothing, so each comes with *broken* variants of the same identity,
+a term dropped or a sign changed, whose residual must be seen.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bn_tutorial.storage import replace_when_complete
+
+ROUNDING = 1e-8  # of central differences; a tolerance above it is that of a measurement
+
+
+@dataclass
+class Checks:
+    """The checks of one page, and their count.
+
+    Parameters
+    ----------
+    page : str
+        The page's name, such as ``"backward"``. Two pages must not share one.
+
+    Attributes
+    ----------
+    numeric, symbolic : int
+        How many identities were checked with numbers, and how many by algebra.
+    statistical : int
+        How many predictions were compared with a random experiment, to a tolerance of more than
+        rounding.
+    caught : int
+        How many broken variants were seen to fail.
+    largest : float
+        The largest residual of an identity that was checked with numbers, to rounding.
+
+    Notes
+    -----
+    Where the environment variable ``BN_TUTORIAL_CHECKS`` names a folder, the counts are written
+    there after each check, for the log of the build.
+
+    Examples
+    --------
+    >>> checks = Checks("example")
+    >>> print(checks.holds("one and one are two", 1 + 1 - 2, broken={"are three": 1 + 1 - 3}))
+    one and one are two                          0.0e+00  holds
+        are three                                1.0e+00  caught
+    """
+
+    page: str
+    numeric: int = 0
+    symbolic: int = 0
+    statistical: int = 0
+    caught: int = 0
+    largest: float = 0.0
+    _seen: set[str] = field(default_factory=set, repr=False)
+
+    def holds(
+        self,
+        identity: str,
+        residual: float,
+        *,
+        broken: Mapping[str, float],
+        tolerance: float = 1e-12,
+        visible: float = 1e-3,
+    ) -> str:
+        """Check an identity with numbers.
+
+        Parameters
+        ----------
+        identity : str
+            What must hold, in a few words.
+        residual : float
+            What would be zero in exact arithmetic. Its sign does not matter.
+        broken : mapping of str to float
+            The residuals of variants that are wrong, at least one, by what is wrong with them.
+        tolerance : float
+            The largest residual that rounding may leave.
+        visible : float
+            The smallest residual that a broken variant must have; more than the tolerance.
+
+        Returns
+        -------
+        str
+            A line for the identity and one for each variant, to be printed.
+
+        Raises
+        ------
+        AssertionError
+            If the residual is larger than the tolerance, or that of a variant smaller than
+            ``visible``, or one is not a number.
+        ValueError
+            If there is no variant, if ``visible`` is not above the tolerance, or if the identity
+            was checked before.
+        """
+        if not tolerance < visible:
+            raise ValueError(f"visible is {visible}, expected more than the tolerance {tolerance}")
+        self._register(identity, broken)
+        residual, wrong = abs(float(residual)), {k: abs(float(v)) for k, v in broken.items()}
+        if not residual <= tolerance:
+            raise AssertionError(f"{identity}: residual {residual:.1e}, allowed {tolerance:.0e}")
+        for name, value in wrong.items():
+            if not visible <= value < math.inf:
+                raise AssertionError(
+                    f"{identity}: {name!r} was not caught, its residual {value:.1e} is "
+                    f"not between {visible:.0e} and infinity"
+                )
+        self.caught += len(wrong)
+        if tolerance > ROUNDING:
+            self.statistical += 1
+        else:
+            self.numeric += 1
+            self.largest = max(self.largest, residual)
+        self._write()
+        lines = [f"{identity:<42}{residual:>10.1e}  holds"]
+        return "\n".join(
+            lines + [f"    {name:<38}{value:>10.1e}  caught" for name, value in wrong.items()]
+        )
+
+    def is_zero(self, identity: str, expression: Any, *, broken: Mapping[str, Any]) -> str:
+        """Check an identity by algebra, with SymPy.
+
+        Parameters
+        ----------
+        identity : str
+            What must hold, in a few words.
+        expression : sympy.Expr or sympy.Matrix
+            What must simplify to zero.
+        broken : mapping of str to sympy.Expr or sympy.Matrix
+            Variants that must not, at least one, by what is wrong with them.
+
+        Returns
+        -------
+        str
+            A line for the identity and one for each variant, to be printed.
+
+        Raises
+        ------
+        AssertionError
+            If the expression does not simplify to zero, or a variant does.
+        ValueError
+            If there is no variant, or if the identity was checked before.
+
+        Examples
+        --------
+        >>> import sympy
+        >>> a = sympy.Symbol("a")
+        >>> checks = Checks("example")
+        >>> print(checks.is_zero("a square", (a + 1)**2 - a**2 - 2*a - 1, broken={"less": a}))
+        a square                                     exactly  holds
+            less                                    not zero  caught
+        """
+        self._register(identity, broken)
+        if not _vanishes(expression):
+            raise AssertionError(f"{identity}: {expression} does not simplify to zero")
+        for name, wrong in broken.items():
+            if _vanishes(wrong):
+                raise AssertionError(f"{identity}: {name!r} was not caught, it is zero too")
+        self.symbolic += 1
+        self.caught += len(broken)
+        self._write()
+        lines = [f"{identity:<42}{'exactly':>10}  holds"]
+        return "\n".join(lines + [f"    {name:<38}{'not zero':>10}  caught" for name in broken])
+
+    def _register(self, identity: str, broken: Mapping[str, Any]) -> None:
+        if not broken:
+            raise ValueError(f"{identity}: expected at least one broken variant")
+        if identity in self._seen:
+            raise ValueError(f"{identity}: checked before on this page")
+        self._seen.add(identity)
+
+    def _write(self) -> None:
+        if folder := os.environ.get("BN_TUTORIAL_CHECKS"):
+            names = ("page", "numeric", "symbolic", "statistical", "caught", "largest")
+            path = Path(folder, f"{self.page}.json")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with replace_when_complete(path) as partial:
+                content = {name: getattr(self, name) for name in names}
+                partial.write_text(json.dumps(content), encoding="utf-8")
+
+
+def _vanishes(expression: Any) -> bool:
+    # Not at the top: only the pages need it, and it takes a second.
+    import sympy
+
+    simple = sympy.simplify(expression)
+    return bool(simple.is_zero_matrix if hasattr(simple, "is_zero_matrix") else simple == 0)
