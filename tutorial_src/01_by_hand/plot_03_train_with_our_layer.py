@@ -22,7 +22,7 @@ from bn_tutorial.runs import Run, run_all
 from bn_tutorial.training import Config
 
 data = load()
-config = Config(epochs=1, batch_size=128, lr=0.1, seed=0)
+config = Config(steps=469, evaluate_every=469, batch_size=128, lr=0.1, seed=0)
 
 # %%
 # Train twice

@@ -11,8 +11,6 @@ backward, and how fast?
 a batch of images with their labels.
 """
 
-import math
-
 import numpy as np
 from torch import nn
 from torch.nn.functional import cross_entropy
@@ -22,6 +20,7 @@ from bn_tutorial.evidence import paired_interval, record, verdict
 from bn_tutorial.figures import COLORS, draw_spread, new_figure
 from bn_tutorial.models import DeepNet
 from bn_tutorial.probes import signal, slope, watch
+from bn_tutorial.theory import signal_gain
 
 data = load()
 seeds = range(5)
@@ -31,18 +30,13 @@ x, labels = data.standardize(data.train.images[:1000]), data.train.labels[:1000]
 # %%
 # Predict the loss of signal
 # --------------------------
-# Write s for the sigmoid. Near zero it is a line with slope :math:`s'(0)`, one quarter. PyTorch
-# draws the weights of a linear map with n inputs uniformly between plus and minus one over the root
-# of n, which has the variance :math:`1/(3n)`. A unit adds n inputs, each times a weight of its own.
-# The weights are independent with mean zero, so on average the variances of the terms add: per
-# layer the standard deviation over the samples is multiplied by
-#
-# .. math:: s'(0) \sqrt{n \operatorname{Var} w} = \frac14 \sqrt{\frac13}.
-#
-# The backward pass multiplies by the same weights and the same slope. For layers of equal width the
-# gradient shrinks by the same factor, in the other direction.
+# Near zero the sigmoid is a line, with the slope one quarter. PyTorch draws the weights of a linear
+# map with n inputs from a distribution with the variance :math:`1/(3n)`. Slope and weights together
+# say by which factor a layer multiplies the signal: :eq:`eq-signal-gain`, derived in
+# :doc:`/derivations/depth`. The backward pass multiplies by the same weights and the same slope.
+# For layers of equal width the gradient shrinks by the same factor, in the other direction.
 
-gain = 0.25 * math.sqrt(width * (1 / (3 * width)))
+gain = signal_gain(slope=0.25, fan=width, weight_var=1 / (3 * width))
 print(f"predicted gain of a layer: {gain:.3f}, that is 1/{1 / gain:.1f}")
 
 

@@ -12,54 +12,42 @@ seeds. Both arms share them, so each seed gives one paired difference.
 learning rate, the batch size, the number of epochs, all training images.
 """
 
+import math
+
 import numpy as np
 
 from bn_tutorial.data import load
 from bn_tutorial.evidence import paired_interval, record, verdict
 from bn_tutorial.figures import COLORS, draw_spread, new_figure
-from bn_tutorial.runs import Run, run_all
+from bn_tutorial.runs import Run, curves, study
 from bn_tutorial.training import Config
 
 page = "03_in_training/plot_01_compare_training"
 data = load()
 seeds = range(5)
 lr, batch_size, epochs = 0.1, 128, 10
+epoch = math.ceil(len(data.train) / batch_size)  # steps
 widths, activation = (784, 256, 256, 256, 256, 10), "sigmoid"
 
 # %%
 # Train every pair
 # ----------------
 
-arms = {"without BN": None, "with BN": "batch"}
-runs = [
-    Run(
-        norm=norm,
-        widths=widths,
-        activation=activation,
-        model_seed=seed,
-        config=Config(epochs=epochs, batch_size=batch_size, lr=lr, seed=seed),
-    )
-    for norm in arms.values()
-    for seed in seeds
-]
-histories = run_all(runs, data)
-results = {
-    name: histories[i * len(seeds) : (i + 1) * len(seeds)]
-    for i, name in enumerate(arms)
+config = Config(
+    steps=epochs * epoch, evaluate_every=epoch, batch_size=batch_size, lr=lr
+)
+arms = {
+    name: Run(norm=norm, widths=widths, activation=activation, config=config)
+    for name, norm in {"without BN": None, "with BN": "batch"}.items()
 }
-
-
-def curves(name, quantity):
-    """Return a quantity of all seeds, shape (seeds, epochs)."""
-    return np.array([getattr(history, quantity) for history in results[name]])
-
+results = study(arms, data, seeds)
 
 print(f"{data.title}: accuracy after the last epoch, seed by seed")
 for name in arms:
     for quantity in ("train_accuracy", "test_accuracy"):
         print(
             f"{name:<11} {quantity:<15}",
-            *(f"{a:7.2%}" for a in curves(name, quantity)[:, -1]),
+            *(f"{a:7.2%}" for a in curves(results[name], quantity)[:, -1]),
         )
 
 # %%
@@ -80,7 +68,6 @@ figure, axes = new_figure(
     "near that of guessing the most frequent class, drawn as a dotted line, until the last epochs.",
 )
 majority = (data.test.labels.bincount().max() / len(data.test.labels)).item()
-epoch = np.arange(1, epochs + 1)
 titles = {
     "train_loss": "training loss (nat)",
     "train_accuracy": "training accuracy",
@@ -88,7 +75,13 @@ titles = {
 }
 for ax, (quantity, title) in zip(axes, titles.items(), strict=True):
     for name, color in {"without BN": "blue", "with BN": "orange"}.items():
-        draw_spread(ax, epoch, curves(name, quantity), color=color, label=name)
+        draw_spread(
+            ax,
+            np.arange(1, epochs + 1),
+            curves(results[name], quantity),
+            color=color,
+            label=name,
+        )
     ax.set_title(title, fontsize=12)
     ax.set(
         xlabel="epoch",
@@ -114,8 +107,8 @@ figure.legend(
 # percentage point would not be worth mentioning. What it *means* is another question.
 
 difference = paired_interval(
-    curves("with BN", "test_accuracy")[:, -1],
-    curves("without BN", "test_accuracy")[:, -1],
+    curves(results["with BN"], "test_accuracy")[:, -1],
+    curves(results["without BN"], "test_accuracy")[:, -1],
 )
 answer = verdict(difference, smallest=0.01)
 print(f"most frequent class: {majority:.2%} of the test images")
@@ -142,9 +135,11 @@ print(
 # Record and check
 # ----------------
 
-last = {name: curves(name, "test_accuracy")[:, -1] for name in arms}
-gap = curves("with BN", "train_accuracy")[:, -1] - last["with BN"]
-to_90 = 1 + np.argmax(curves("with BN", "test_accuracy") >= 0.9, axis=1)
+last = {name: curves(results[name], "test_accuracy")[:, -1] for name in arms}
+gap = curves(results["with BN"], "train_accuracy")[:, -1] - last["with BN"]
+to_90 = 1 + np.argmax(
+    curves(results["with BN"], "test_accuracy") >= 0.9, axis=1
+)
 record(
     page,
     {
@@ -157,7 +152,9 @@ record(
         "test_without_max": last["without BN"].max(),
         "test_with": last["with BN"].mean(),
         "test_with_min": last["with BN"].min(),
-        "train_with": curves("with BN", "train_accuracy")[:, -1].mean(),
+        "train_with": curves(results["with BN"], "train_accuracy")[
+            :, -1
+        ].mean(),
         "difference_points": 100 * difference.mean,
         "difference_points_low": 100 * difference.low,
         "difference_points_high": 100 * difference.high,
