@@ -16,9 +16,16 @@ extensions = [
     "leftovers",
     "katex",
     "recall",
+    "check_log",
+    "course",
     "equation_code",
+    "widget",
     "accessible",
     "api_pages",
+    "glossary_hints",
+    "open_graph",
+    "open_in_colab",
+    "provenance",
     "myst_nb",
     "numpydoc",
     "sphinx.ext.autosummary",
@@ -64,6 +71,7 @@ sphinx_gallery_conf = {
     "min_reported_time": 0,
     "parallel": False,  # the runs of a script use all cores already
 }
+colab_site = ""  # "owner/name/blob/branch" where GitHub has the built site
 
 # Reference -----------------------------------------------------------------------------------
 
@@ -80,6 +88,12 @@ html_theme = "pydata_sphinx_theme"
 html_title = project
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_favicon = "_static/favicon.svg"
+html_additional_pages = {"404": "404.html"}  # what a server shows for an address that is none
+html_baseurl = ""  # where the site is published, if it is: a preview of a link needs it
+open_graph_image = "_images/sphx_glr_plot_02_follow_the_signal_thumb.png"
+html_last_updated_fmt = "%d %B %Y"  # SOURCE_DATE_EPOCH is honoured
+html_last_updated_use_utc = True
 templates_path = ["_templates"]
 html_context: dict[str, object] = {"default_mode": "auto"}  # and the data, for the templates
 html_copy_source = False
@@ -88,7 +102,10 @@ html_scaled_image_link = False  # a figure is drawn for its page, light or dark,
 # No empty column beside the pages that stand alone.
 html_sidebars: dict[str, list[str]] = {
     page: []
-    for page in ("index", "notation", "findings", "run", "references", "search", "genindex")
+    for page in (
+        *("index", "ten_minutes", "course", "findings", "questions", "play"),
+        *("notation", "glossary", "run", "references", "search", "genindex"),
+    )
 }
 html_theme_options = {
     "logo": {"text": "Batch normalization"},  # short enough for a telephone
@@ -96,6 +113,7 @@ html_theme_options = {
     "show_nav_level": 2,
     "footer_start": ["data-source"],
     "footer_end": [],
+    "article_header_start": ["breadcrumbs", "course-step"],
     "secondary_sidebar_items": ["page-toc"],
     "search_bar_text": "Search this site",
 }

@@ -13,7 +13,21 @@ def test_gallery_has_no_empty_tag_lists_with_one_id():
     assert context["body"] == "<p></p>"
 
 
+def test_folded_cell_is_named_by_its_own_words():
+    context = {"body": '<summary aria-label="Toggle hidden content"><p>Solution</p></summary>'}
+    accessible.mend(None, "", "", context, None)
+    assert context["body"] == "<summary><p>Solution</p></summary>"
+
+
 def test_page_without_body_is_left_alone():
     context = {}
     accessible.mend(None, "search", "", context, None)
     assert context == {}
+
+
+def test_the_two_images_of_a_figure_scroll_in_one_box():
+    light, dark = '<img alt="a" class="only-light" src="a">', '<img alt="a" class="x only-dark">'
+    context = {"body": f"<p>{light}\n{dark}<p>"}
+    accessible.mend(None, "", "", context, None)
+    box = '<div class="figure-box" role="group" aria-label="Figure" tabindex="0">'
+    assert context["body"] == f"<p>{box}{light}\n{dark}</div><p>"

@@ -44,8 +44,9 @@ def build(tmp_path, text):
         ("verdict", "", "-ish"),
     ],
 )
-def test_value_is_formatted_as_in_an_f_string(evidence, key, form, text):
-    assert recall.recalled("03_x/plot_01", key, form, evidence.parents[1]) == text
+@pytest.mark.usefixtures("evidence")
+def test_value_is_formatted_as_in_an_f_string(key, form, text):
+    assert recall.recalled("03_x/plot_01", key, form) == text
 
 
 @pytest.mark.usefixtures("evidence")
@@ -68,7 +69,7 @@ def test_page_is_read_again_when_the_evidence_changes(tmp_path, evidence):
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ("03_x/plot_02 gap", r"nox -s docs -- 03_x/plot_02"),
+        ("03_x/plot_02 gap", "run tutorial_src/03_x/plot_02.py first"),
         ("03_x/plot_01 gab", r"no 'gab'; it has gap, low, steps, verdict"),
         ("03_x/plot_01 gap:.1q", r"'gap' is 0.1234"),
     ],

@@ -1,10 +1,16 @@
-"""Mend the HTML that confuses assistive technology."""
+"""Mend the HTML that confuses assistive technology, and let wide figures scroll."""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from sphinx.application import Sphinx
+
+# A figure is two images, of which the page shows one.
+FIGURE = re.compile(r"<img [^>]*\bonly-light\b[^>]*>\s*<img [^>]*\bonly-dark\b[^>]*>")
+# It is never smaller than legible; on a telephone it scrolls in its own box, by keyboard too.
+BOX = r'<div class="figure-box" role="group" aria-label="Figure" tabindex="0">\g<0></div>'
 
 
 def mend(_app: Sphinx, _page: str, _template: str, context: dict[str, Any], _: Any) -> None:
@@ -13,10 +19,14 @@ def mend(_app: Sphinx, _page: str, _template: str, context: dict[str, Any], _: A
         # A bibliography is a role="list"; its entries have a role that is deprecated.
         body = context["body"].replace('role="doc-biblioentry"', 'role="listitem"')
         # An empty place for tags, which we do not use: the same id in every section of a gallery.
-        context["body"] = body.replace("<div id='sg-tag-list' class='sphx-glr-tag-list'></div>", "")
+        body = body.replace("<div id='sg-tag-list' class='sphx-glr-tag-list'></div>", "")
+        # A folded cell says in its summary what it holds; this label would say less.
+        body = body.replace(' aria-label="Toggle hidden content"', "")
+        context["body"] = FIGURE.sub(BOX, body)
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register it."""
+    app.add_js_file("reading.js", loading_method="defer")
     app.connect("html-page-context", mend)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

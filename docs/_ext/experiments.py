@@ -62,6 +62,7 @@ def prepare(app: Sphinx, config: Config) -> None:
 
     pages = Path(app.srcdir, "_build", "executed-pages")
     config.nb_execution_cache_path = str(pages / mark[:16])  # a new folder: nothing is remembered
+    os.environ["BN_TUTORIAL_CHECKS"] = str(pages / mark[:16] / "checks")
     for old in set(pages.glob("*")) - {pages / mark[:16]}:
         shutil.rmtree(old)
 

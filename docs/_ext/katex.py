@@ -70,6 +70,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     def link_style_sheet(app: Sphinx, _page: str, _template: str, context: Any, _: Any) -> None:
         if context.get("has_maths_elements"):
             app.builder.add_css_file("katex/katex.css")  # type: ignore[attr-defined]
+            app.builder.add_js_file("", body=katex_engine.READ_FONTS, priority=100)  # type: ignore[attr-defined]
 
     app.add_config_value("katex_macros", {}, "html", types=frozenset({dict}))
     app.add_html_math_renderer("katex", (visit_inline, None), (visit_block, None))

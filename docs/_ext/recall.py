@@ -9,25 +9,22 @@ page is built (``BN_TUTORIAL_ONLY``) it leaves a loud gap instead.
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
-from typing import Any
 
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxRole
 
+from bn_tutorial import evidence
+
 logger = logging.getLogger(__name__)
 
 
-def recalled(page: str, key: str, form: str, folder: Path) -> str:
+def recalled(page: str, key: str, form: str) -> str:
     """Return a recorded value as text."""
-    path = folder / f"{page}.json"
-    if not path.is_file():
-        raise LookupError(f"{page!r} has recorded nothing: build it with nox -s docs -- {page}")
-    values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["values"]
+    values = evidence.recall(page)
     if key not in values:
         raise LookupError(f"{page!r} has recorded no {key!r}; it has {', '.join(sorted(values))}")
     try:
@@ -48,7 +45,7 @@ class Recall(SphinxRole):
         key, _, form = rest.strip().partition(":")
         self.env.note_dependency(str(folder / f"{page}.json"))
         try:
-            text = recalled(page, key.strip(), form.strip(), folder)
+            text = recalled(page, key.strip(), form.strip())
         except LookupError as missing:
             if not os.environ.get("BN_TUTORIAL_ONLY"):
                 logger.warning("recall: %s", missing, location=self.get_location())

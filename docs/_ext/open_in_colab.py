@@ -1,0 +1,45 @@
+"""Offer each experiment's notebook in Colab, once a GitHub repository holds the built site.
+
+``colab_site = "owner/name/blob/branch"`` says where; it is empty until then, and no page has a
+link. The notebooks then begin by installing the package from that repository.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from sphinx.application import Sphinx
+from sphinx.config import Config
+
+NOTEBOOK = re.compile(
+    r'<a class="reference download[^>]*href="[./]*(_downloads/[^"]*\.ipynb)".*?</div>', re.S
+)
+ADDRESS = "https://colab.research.google.com/github/{}/{}"
+LINK = f"""
+<div class="sphx-glr-download docutils container">
+<p><a class="reference external" href="{ADDRESS}">Open in Colab</a></p>
+</div>"""
+
+
+def install_first(_app: Sphinx, config: Config) -> None:
+    """Let the notebooks install the package, which Colab does not have."""
+    if config.colab_site:
+        owner, name = config.colab_site.split("/")[:2]
+        cell = f"%pip install git+https://github.com/{owner}/{name}"
+        config.sphinx_gallery_conf["first_notebook_cell"] = cell
+
+
+def add_link(app: Sphinx, page: str, _template: str, context: dict[str, Any], _: Any) -> None:
+    """Put the link behind that of the notebook's download."""
+    site = app.config.colab_site
+    if site and page.startswith("gallery/"):
+        context["body"] = NOTEBOOK.sub(lambda m: m[0] + LINK.format(site, m[1]), context["body"])
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Register both."""
+    app.add_config_value("colab_site", "", "html", types=frozenset({str}))
+    app.connect("config-inited", install_first, priority=1)
+    app.connect("html-page-context", add_link)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

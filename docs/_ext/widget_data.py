@@ -1,0 +1,95 @@
+"""What the widgets start with, and the same numbers from the package, to compare with."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bn_tutorial.frameworks import FRAMEWORKS, convert_momentum
+from bn_tutorial.functional import batch_norm_backward, batch_norm_forward
+from bn_tutorial.moments import moments, running_average, unbiased
+
+#: Where a widget replays what an experiment has recorded, the experiment.
+RECORDED = {"replay-a-training": "03_in_training/plot_09_replay_a_training"}
+
+# What a script starts with, and what it must then compute.
+Start = tuple[dict[str, Any], dict[str, Any]]
+
+
+def move_a_sample() -> Start:
+    """Return a batch of six, and running statistics that are those of this very batch."""
+    x, gamma, beta, exponent = np.array([[2.4], [-1.6], [0.3], [1.1], [-0.7], [0.9]]), 1.0, 0.0, -5
+    y, cache = batch_norm_forward(x, np.array([gamma]), np.array([beta]), eps=10.0**exponent)
+    dx, _, _ = batch_norm_backward(np.eye(len(x))[:, :1], cache)  # dy is 1 for the first sample
+    mu, var = cache.mu.item(), cache.var
+    data = {
+        "x": x.ravel().tolist(),
+        "gamma": gamma,
+        "beta": beta,
+        "exponent": exponent,
+        "running_mean": mu,
+        "running_var": unbiased(var, len(x)).item(),
+    }
+    columns = {"y": y.ravel().tolist(), "dx": dx.ravel().tolist()}
+    return data, {"mu": mu, "variance": var.item(), **columns}
+
+
+def share_a_mean() -> Start:
+    """Return a block of small whole numbers, (samples, channels, pixels)."""
+    values = np.random.default_rng(0).integers(-4, 10, size=(4, 6, 4))
+    channels = values.shape[1]
+    divisors = [g for g in range(1, channels + 1) if channels % g == 0]
+    data = {"values": values.tolist(), "divisors": divisors, "groups": 2, "kind": "Batch"}
+    pooled = moments(values.astype(float), (0, 2))
+    one = {"mean": pooled.mean[0].item(), "variance": pooled.var[0].item()}
+    return data, {"m": pooled.count, "sets": channels, **one}
+
+
+def set_momentum() -> Start:
+    """Return PyTorch's default, and how each framework would write it."""
+    alpha, k = FRAMEWORKS["pytorch"].momentum, 20
+    frameworks = [
+        {
+            "title": framework.title.split(",")[0],
+            "momentum": framework.momentum,
+            "weighs": framework.momentum_weighs,
+            "running_var": framework.running_var,
+            "standard": round(convert_momentum(framework.momentum, name, "pytorch"), 12),
+        }
+        for name, framework in FRAMEWORKS.items()
+    ]
+    left, new = np.array(1.0), np.array(0.0)  # the initial value carries all of the weight
+    for _ in range(k):
+        left = running_average(left, new, alpha)
+    weights = alpha * (1 - alpha) ** np.arange(1000)  # of the last batch, the one before, ...
+    written = [convert_momentum(alpha, "pytorch", name) for name in FRAMEWORKS]
+    expected = {"weight": left.item(), "window": 1 / np.square(weights).sum().item()}
+    return {"alpha": alpha, "k": k, "frameworks": frameworks}, {**expected, "written": written}
+
+
+def recording_of(name: str) -> Path:
+    """Return the file that holds what a widget replays."""
+    return Path(os.environ["BN_TUTORIAL_EVIDENCE"]) / f"{RECORDED[name]}.json"
+
+
+def replay_a_training() -> Start:
+    """Return the recording, as the experiment has left it."""
+    path = recording_of("replay-a-training")
+    if not path.is_file():
+        raise LookupError(f"nothing is recorded in {path.name}: build that page first")
+    recording = json.loads(path.read_text(encoding="utf-8"))["recording"]
+    arms = recording["arms"].values()
+    return recording, {q: [arm[q][0] for arm in arms] for q in ("accuracy", "gradients")}
+
+
+STARTS: dict[str, Callable[[], Start]] = {
+    "move-a-sample": move_a_sample,
+    "share-a-mean": share_a_mean,
+    "set-momentum": set_momentum,
+    "replay-a-training": replay_a_training,
+}

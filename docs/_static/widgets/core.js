@@ -1,0 +1,135 @@
+/* What the widgets share: how a number is written, and how a view gets onto the page.
+
+   A widget has start(data), the first state; numbers(state, data), what is computed;
+   view(state, numbers, data), HTML as text; say(state, numbers, data), a sentence or two for
+   everyone; change(state, name, value, data), the state after an input; and perhaps
+   listen(root, apply, data), for what is no input.
+
+   The build calls first() and writes the text into the page, so that it is complete without
+   JavaScript; the browser changes it from there. Scripts, not modules: those do not load from a
+   file. Nothing here touches a document before there is one. */
+(function () {
+  "use strict";
+  const MINUS = "\u2212";
+  const PAUSE = 250; // milliseconds without a change, after which the sentences are spoken
+  const widgets = {};
+
+  /* A number with a fixed count of decimals and a true minus; never minus zero. */
+  function fixed(value, digits = 2) {
+    const text = value.toFixed(digits);
+    return Number(text) === 0 ? text.replace("-", "") : text.replace("-", MINUS);
+  }
+
+  /* A number with at most so many significant digits, and no zeros at its end. */
+  function short(value, digits = 3) {
+    return String(Number(value.toPrecision(digits))).replace(/-/g, MINUS);
+  }
+
+  /* A labelled slider with its value beside it. */
+  function slider(name, label, { min, max, step, value, text }) {
+    return `<div class="bn-slider"><label><span>${label}</span> <input type="range" name="${name}"
+      min="${min}" max="${max}" step="${step}" value="${value}" aria-valuetext="${text}"></label>
+      <span class="bn-value" aria-hidden="true">${text}</span></div>`;
+  }
+
+  /* One of a few: a legend and a radio button for each of [value, label]. */
+  function choice(name, legend, options, chosen) {
+    const buttons = options.map(
+      ([value, label]) => `<label><input type="radio" name="${name}" value="${value}"
+        ${value === chosen ? "checked" : ""}> ${label}</label>`
+    );
+    return `<fieldset class="bn-choice"><legend>${legend}</legend>${buttons.join(" ")}</fieldset>`;
+  }
+
+  /* A labelled list of [value, label]. */
+  function menu(name, label, options, chosen, disabled = false) {
+    const items = options.map(
+      ([value, text]) => `<option value="${value}" ${value === chosen ? "selected" : ""}>${text}</option>`
+    );
+    return `<label class="bn-menu"><span>${label}</span> <select name="${name}"
+      ${disabled ? "disabled" : ""}>${items.join("")}</select></label>`;
+  }
+
+  /* Quantities with their values. */
+  function list(facts) {
+    const items = facts.map(([name, value]) => `<div><dt>${name}</dt><dd>${value}</dd></div>`);
+    return `<dl class="bn-facts">${items.join("")}</dl>`;
+  }
+
+  /* The first view and its numbers: for the build. */
+  function first(name, data) {
+    const widget = widgets[name];
+    const state = widget.start(data);
+    const numbers = widget.numbers(state, data);
+    const said = widget.say(state, numbers, data);
+    const html = `<form class="bn-form" aria-label="${widget.title}" autocomplete="off">
+      <div class="bn-view">${widget.view(state, numbers, data)}</div>
+      <p class="bn-said" aria-live="polite">${said}</p></form>`;
+    return { html, numbers };
+  }
+
+  /* Make a node like another, in place: what has the focus, or is being dragged, stays. */
+  function morph(old, fresh) {
+    if (old.nodeName !== fresh.nodeName) {
+      old.replaceWith(fresh);
+      return;
+    }
+    if (old.nodeType === Node.TEXT_NODE) {
+      if (old.data !== fresh.data) old.data = fresh.data;
+      return;
+    }
+    for (const { name } of [...old.attributes]) {
+      if (!fresh.hasAttribute(name)) old.removeAttribute(name);
+    }
+    for (const { name, value } of fresh.attributes) {
+      if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+    }
+    morphChildren(old, fresh);
+    for (const property of ["value", "checked"]) {
+      if (property in fresh && old[property] !== fresh[property]) old[property] = fresh[property];
+    }
+  }
+
+  function morphChildren(old, fresh) {
+    const [mine, theirs] = [[...old.childNodes], [...fresh.childNodes]];
+    theirs.forEach((child, i) => (i < mine.length ? morph(mine[i], child) : old.append(child)));
+    mine.slice(theirs.length).forEach((child) => child.remove());
+  }
+
+  /* Bring one widget of the page to life. */
+  function mount(root) {
+    const widget = widgets[root.dataset.widget];
+    const data = JSON.parse(root.querySelector("script").textContent);
+    const [view, said] = [root.querySelector(".bn-view"), root.querySelector(".bn-said")];
+    let state = widget.start(data);
+    let timer;
+
+    function apply(name, value) {
+      state = widget.change(state, name, value, data);
+      const numbers = widget.numbers(state, data);
+      const fresh = document.createElement("template");
+      fresh.innerHTML = widget.view(state, numbers, data);
+      morphChildren(view, fresh.content);
+      clearTimeout(timer);
+      timer = setTimeout(() => {
+        said.innerHTML = widget.say(state, numbers, data);
+      }, PAUSE);
+    }
+
+    root.addEventListener("input", ({ target }) => apply(target.name, target.value));
+    root.addEventListener("submit", (event) => event.preventDefault());
+    if (widget.listen) widget.listen(root, apply, data);
+  }
+
+  globalThis.bnWidgets = {
+    define: (name, widget) => (widgets[name] = widget),
+    numbersOf: (name, state, data) => widgets[name].numbers(state, data),
+    ...{ fixed, short, slider, choice, menu, list, first },
+  };
+  if (typeof document !== "undefined") {
+    // Deferred scripts run in order, and this event comes after the last of them.
+    document.addEventListener("DOMContentLoaded", () =>
+      document.querySelectorAll(".bn-widget").forEach(mount)
+    );
+  }
+})();

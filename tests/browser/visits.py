@@ -1,0 +1,139 @@
+"""Open a page in a browser once, and write down all that the tests ask about it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote, unquote, urlsplit
+
+from npm_package import fetch
+from playwright.sync_api import BrowserContext, Page
+
+AXE = "4.14.1"
+# Rules that axe holds for experimental, or leaves out, and that pages of text can keep.
+ALSO = ("label-content-name-mismatch", "p-as-heading", "table-fake-caption", "target-size")
+# Rules whose answer another width or scheme can change; the rest is asked once.
+OF_WIDTH = ("scrollable-region-focusable", "target-size", "meta-viewport", "label")
+OF_COLOUR = ("color-contrast", "link-in-text-block", "image-alt", "svg-img-alt", "role-img-alt")
+
+# The browser reports both while the page loads; the last paint reported is the largest.
+OBSERVE = """
+window.largestPaint = 0; window.layoutShift = 0;
+new PerformanceObserver(list => { window.largestPaint = list.getEntries().at(-1).startTime; })
+  .observe({type: "largest-contentful-paint", buffered: true});
+new PerformanceObserver(list => { for (const entry of list.getEntries())
+  if (!entry.hadRecentInput) window.layoutShift += entry.value; })
+  .observe({type: "layout-shift", buffered: true});
+"""
+SETTLED = "new Promise(done => requestAnimationFrame(() => setTimeout(done, 50)))"
+UNSEEN_IMAGES = """async () => {
+  const images = [...document.images];
+  for (const image of images) image.loading = "eager";
+  await Promise.all(images.map(image => image.decode().catch(() => {})));
+  return images.filter(image => !image.naturalWidth).map(image => image.src);
+}"""
+# What is wider than the window, and not within a box that scrolls by itself.
+OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+RUN_AXE = """async ([also, only]) => {
+  const rules = Object.fromEntries(also.map(rule => [rule, {enabled: true}]));
+  const options = only.length ? {runOnly: only} : {rules};
+  const {violations} = await axe.run({resultTypes: ["violations"], ...options});
+  return violations.flatMap(({id, nodes}) =>
+    nodes.map(node => `${id}: ${node.target.flat().join(" ")}: ${node.html.slice(0, 120)}`));
+}"""
+# A formula has hundreds of boxes, hidden from assistive technology; one each has its colour.
+SIMPLIFY = """() => { for (const formula of document.querySelectorAll(".katex-html"))
+  formula.replaceChildren(formula.textContent); }"""
+FOUND = "/found|did not match/.test(document.querySelector('#search-results')?.innerText)"
+HITS = """() => [...document.querySelectorAll("#search-results ul.search li a")]
+  .map(link => link.getAttribute("href").split(/[?#]/)[0])"""
+AT_ONCE = "*, ::before, ::after { transition: none !important; }"
+
+
+@dataclass
+class Visit:
+    """What was seen: each list is of complaints, and is empty for a sound page."""
+
+    errors: list[str] = field(default_factory=list)
+    foreign: list[str] = field(default_factory=list)
+    loaded: set[str] = field(default_factory=set)  # paths below the root
+    unseen: list[str] = field(default_factory=list)
+    violations: dict[str, list[str]] = field(default_factory=dict)
+    overflow: int = 0  # CSS pixels
+    paint: float = 0.0  # milliseconds
+    shift: float = 0.0
+    weight: float = 0.0  # kB, compressed, without figures
+    own_script: float = 0.0  # kB
+
+
+@contextlib.contextmanager
+def watched(context: BrowserContext, root: str) -> Iterator[tuple[Page, Visit]]:
+    """Open an empty page whose console and requests are written down."""
+    page, visit = context.new_page(), Visit()
+
+    def note_request(request: Any) -> None:
+        url = request.url
+        if url.startswith(f"{root}/"):
+            visit.loaded.add(unquote(urlsplit(url[len(root) + 1 :]).path))
+        elif not url.startswith(("data:", "blob:", "about:")):
+            visit.foreign.append(url)
+
+    def note_message(message: Any) -> None:
+        if message.type == "error":
+            visit.errors.append(f"{message.text} ({message.location.get('url')})")
+
+    page.on("request", note_request)
+    page.on("requestfailed", lambda request: visit.errors.append(f"not loaded: {request.url}"))
+    page.on("console", note_message)
+    page.on("pageerror", lambda error: visit.errors.append(str(error)))
+    try:
+        yield page, visit
+    finally:
+        page.close()
+
+
+def load(page: Page, visit: Visit, url: str) -> None:
+    """Open a page; write down when it was painted, how it shifted and what it loaded."""
+    page.add_init_script(OBSERVE)
+    page.goto(url)
+    page.evaluate(SETTLED)
+    visit.paint, visit.shift = page.evaluate("[window.largestPaint, window.layoutShift]")
+    loaded = set(visit.loaded)  # before the images that nobody has scrolled to
+    visit.unseen = page.evaluate(UNSEEN_IMAGES)
+    visit.loaded = loaded
+
+
+def look(context: BrowserContext, root: str, name: str) -> Visit:
+    """Open a page, and see whether and how fast it loads."""
+    with watched(context, root) as (page, visit):
+        load(page, visit, f"{root}/{name}")
+        return visit
+
+
+def examine(context: BrowserContext, root: str, name: str) -> Visit:
+    """Open a page, measure it, try it in dark and on a telephone, and ask axe each time."""
+    with watched(context, root) as (page, visit):
+        load(page, visit, f"{root}/{name}")
+        page.add_style_tag(content=AT_ONCE)
+        page.evaluate((fetch("axe-core", AXE) / "axe.min.js").read_text(encoding="utf-8"))
+        page.set_viewport_size({"width": 375, "height": 800})
+        page.wait_for_timeout(350)  # the theme, too, finds what scrolls 300 ms after a change
+        visit.overflow = page.evaluate(OVERFLOW)
+        visit.violations["375 px"] = page.evaluate(RUN_AXE, [[], OF_WIDTH])
+
+        page.set_viewport_size({"width": 1280, "height": 800})
+        page.evaluate(SIMPLIFY)
+        visit.violations["light"] = page.evaluate(RUN_AXE, [ALSO, []])
+        page.emulate_media(color_scheme="dark")
+        page.evaluate(SETTLED)
+        visit.violations["dark"] = page.evaluate(RUN_AXE, [[], OF_COLOUR])
+        return visit
+
+
+def first_hits(page: Page, root: str, query: str, count: int = 3) -> list[str]:
+    """Return the pages that the search of the site names first."""
+    page.goto(f"{root}/search.html?q={quote(query)}")
+    page.wait_for_function(FOUND)
+    return list(dict.fromkeys(page.evaluate(HITS)))[:count]
