@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 import threading
 import webbrowser
+from argparse import ArgumentParser
 from pathlib import Path
 
 import nox
@@ -40,7 +41,10 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Run every experiment and build the site; `-- 03_in_training/plot_01` builds one page."""
+    """Run every experiment and build the site; `-- 03_in_training/plot_01` builds one page.
+
+    `-- --device cuda` trains on a graphics processor.
+    """
     install(session, "docs")
     build_site(session)
 
@@ -53,6 +57,23 @@ def serve(session: nox.Session) -> None:
     # A moment later, when the server answers.
     threading.Timer(1.0, webbrowser.open, ["http://127.0.0.1:8000/"]).start()
     session.run("python", "-m", "http.server", "8000", "--bind", "127.0.0.1", "-d", str(SITE))
+
+
+@nox.session
+def site(session: nox.Session) -> None:
+    """Open every page of the built site in Chromium: links, images, accessibility, weight."""
+    install(session, "site")
+    session.run("pytest", "tests/browser", *session.posargs)
+
+
+@nox.session
+def archive(session: nox.Session) -> None:
+    """Pack the built site into one file, which reads from the disk, and try it."""
+    install(session, "site")
+    packed = SITE.with_name("bn-tutorial-site.zip")
+    session.run("python", "docs/_ext/site_archive.py", str(SITE), str(packed))
+    session.run("pytest", "tests/browser/test_archive.py")
+    session.log(f"The site is in {packed}: unpack it and open index.html")
 
 
 @nox.session
@@ -98,12 +119,16 @@ def lock(session: nox.Session) -> None:
 
 def build_site(session: nox.Session) -> None:
     """Run Sphinx with warnings as errors, then say where the site is."""
+    options = ArgumentParser(prog="nox -s docs --")
+    options.add_argument("page", nargs="?", help="run this experiment only")
+    options.add_argument("--device", help="train on this device of PyTorch's, such as cuda")
+    chosen = options.parse_args(session.posargs)
     # One page alone leaves the others unexecuted, so their numbers may be missing: see conf.py.
-    only = {"BN_TUTORIAL_ONLY": session.posargs[0]} if session.posargs else {}
+    wishes = {"BN_TUTORIAL_ONLY": chosen.page, "BN_TUTORIAL_DEVICE": chosen.device}
     session.run(
         *("sphinx-build", "-W", "-n", "--keep-going", "-b", "html"),
         *("-d", "docs/_build/doctrees", "docs", str(SITE)),
-        env=only,
+        env={name: value for name, value in wishes.items() if value},
     )
     page = (SITE / "index.html").resolve()
     session.log(f"The site is built. Open {page.as_uri()}")
