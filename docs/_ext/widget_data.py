@@ -15,7 +15,7 @@ from bn_tutorial.functional import batch_norm_backward, batch_norm_forward
 from bn_tutorial.moments import moments, running_average, unbiased
 
 #: Where a widget replays what an experiment has recorded, the experiment.
-RECORDED = {"replay-a-training": "03_in_training/plot_09_replay_a_training"}
+RECORDED = {"replay-a-training": "03_in_training/plot_10_replay_a_training"}
 
 # What a script starts with, and what it must then compute.
 Start = tuple[dict[str, Any], dict[str, Any]]

@@ -211,4 +211,4 @@ assert np.abs(drift["default"] - 1).max() < 0.02
 # **What to notice.** Batch normalization does not keep sigmoids steep. It keeps them at one slope,
 # whatever the initial weights are: more than large weights give, less than small ones do. What is
 # worth having is a signal, forward and backward. Next:
-# :doc:`change the batch size <plot_06_change_the_batch_size>`.
+# :doc:`repeat the paper's experiment <plot_05_repeat_the_paper>`.

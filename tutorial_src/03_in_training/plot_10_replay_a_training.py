@@ -25,7 +25,7 @@ from bn_tutorial.models import DeepNet
 from bn_tutorial.probes import watch
 from bn_tutorial.runs import one_thread
 
-page = "03_in_training/plot_09_replay_a_training"
+page = "03_in_training/plot_10_replay_a_training"
 data = load()
 seed, lr, batch_size = 0, 0.1, 128
 steps, every, watched_images, bins = 300, 10, 2000, 20

@@ -197,7 +197,7 @@ for name, (d, better, worse) in answers.items():
     key = name.replace(":", "").replace(",", "").replace(" ", "_")
     values |= {key: d.mean, f"{key}_low": d.low, f"{key}_high": d.high}
     values |= {f"{key}_better": better, f"{key}_worse": worse}
-record("03_in_training/plot_08_place_the_layer", values, data=data)
+record("03_in_training/plot_09_place_the_layer", values, data=data)
 
 assert answers["sigmoid: after minus before"][1] == "supported"
 assert answers["relu: after minus before"][1] == "not supported"
