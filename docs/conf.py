@@ -23,6 +23,7 @@ extensions = [
     "accessible",
     "api_pages",
     "glossary_hints",
+    "icon_font",
     "open_graph",
     "open_in_colab",
     "provenance",

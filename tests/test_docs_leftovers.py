@@ -40,3 +40,14 @@ def test_build_that_warned_is_not_remembered(tmp_path):
     build(tmp_path)
     assert not (doctrees / "environment.pickle").exists()
     assert (out / "a.html").is_file()
+
+
+def test_page_that_was_deleted_after_a_failure_leaves_no_html(tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "old.rst").write_text(":orphan:\n\nOld\n===\n")
+    out, doctrees = build(site(tmp_path))
+    assert (out / "folder" / "old.html").is_file()
+    (doctrees / "environment.pickle").unlink()  # as a failure does
+    (tmp_path / "folder" / "old.rst").rename(tmp_path / "folder" / "new.rst")
+    build(tmp_path)
+    assert [path.name for path in (out / "folder").iterdir()] == ["new.html"]

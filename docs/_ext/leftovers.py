@@ -36,6 +36,11 @@ def finish(app: Sphinx, exception: Exception | None) -> None:
         for path in [*app.outdir.glob("_images/*"), *app.outdir.glob("_downloads/*/*")]:
             if path.relative_to(app.outdir).as_posix() not in wanted:
                 path.unlink()
+        # After a build that failed, nothing is known of the pages that an older one wrote. Those
+        # that no source makes, such as the index, are all at the top.
+        for path in app.outdir.glob("[!_]*/**/*.html"):
+            if path.relative_to(app.outdir).with_suffix("").as_posix() not in app.env.found_docs:
+                path.unlink()
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

@@ -11,9 +11,6 @@ DOCS = Path(__file__).parents[2] / "docs"
 OWN_FILES, CONF = DOCS / "_static", DOCS / "conf.py"
 
 MAX_WEIGHT = 400  # kB, compressed, without figures
-# Pages with very many formulas, each of which is there for the eye and for screen readers. Three
-# quarters of their weight is the theme's. They are to become lighter, not heavier.
-HEAVY = {"depth": 430, "inference": 410, "meaning": 440, "weights": 410}
 MAX_OWN_SCRIPT = 60  # kB
 MAX_PAINT = 1_000  # milliseconds to the largest paint, from this machine
 MAX_SHIFT = 0.05  # the browser's cumulative layout shift while the page loads
@@ -67,8 +64,8 @@ def test_page_does_not_scroll_sideways_on_a_telephone(visit):
     assert visit.overflow == 0
 
 
-def test_page_weighs_little(visit, name):
-    assert visit.weight <= HEAVY.get(Path(name).stem, MAX_WEIGHT)
+def test_page_weighs_little(visit):
+    assert visit.weight <= MAX_WEIGHT
     assert visit.own_script <= MAX_OWN_SCRIPT
 
 

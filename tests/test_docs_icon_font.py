@@ -1,0 +1,31 @@
+from fontTools.pens.recordingPen import RecordingPen
+from fontTools.ttLib import TTFont
+from icon_font import FONTS, THEME, code_points, shrink
+
+CSS = (THEME / "styles/pydata-sphinx-theme.css").read_text()
+SOLID = THEME / FONTS / "fa-solid-900.woff2"
+
+
+def drawn(font, code):
+    """The strokes of a glyph."""
+    pen = RecordingPen()
+    font.getGlyphSet()[font.getBestCmap()[code]].draw(pen)
+    return pen.value
+
+
+def test_style_sheet_says_where_each_icon_is():
+    known = code_points(CSS)
+    assert known["house"] == 0xF015
+    assert known["magnifying-glass"] == known["search"] == 0xF002
+
+
+def test_small_font_draws_the_wanted_icons_as_the_whole_one_and_no_others(tmp_path):
+    known = code_points(CSS)
+    wanted = {known["house"], known["moon"]}
+    target = tmp_path / "small.woff2"
+    shrink(SOLID, wanted, target)
+    with TTFont(target) as small, TTFont(SOLID) as whole:
+        assert known["sun"] in whole.getBestCmap()
+        assert set(small.getBestCmap()) == wanted
+        assert all(drawn(small, code) == drawn(whole, code) != [] for code in wanted)
+    assert target.stat().st_size < SOLID.stat().st_size / 50
