@@ -104,7 +104,7 @@ html_scaled_image_link = False  # a figure is drawn for its page, light or dark,
 html_sidebars: dict[str, list[str]] = {
     page: []
     for page in (
-        *("index", "ten_minutes", "course", "findings", "questions", "play"),
+        *("index", "ten_minutes", "course", "exercises", "findings", "questions", "play"),
         *("notation", "glossary", "run", "references", "search", "genindex"),
     )
 }

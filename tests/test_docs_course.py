@@ -4,8 +4,9 @@ import pytest
 from sphinx.testing.util import SphinxTestApp
 
 PAGES = {
-    "index": "# Home\n\n```{toctree}\npart/index\nother\ncourse\n```\n",
-    "course": "# Course\n\n```{course} part\n```\n",
+    "index": "# Home\n\n```{toctree}\npart/index\nalone\nother\ncourse\n```\n",
+    "course": "# Course\n\n```{course} part alone\n```\n",
+    "alone": "# Title d\n\n**You get** company.\n",
     "other": "# Other\n\n**You get** nothing that counts.\n",
     "part/index": "# Part\n\n```{toctree}\nb\na\nc\n```\n",
     "part/b": "# Title b\n\n**You need** a pen.\n**You get** the first\nthing. And more.\n",
@@ -39,7 +40,11 @@ def site(tmp_path_factory):
 
 def test_pages_that_answer_something_are_listed_in_reading_order(site):
     items = re.findall(r'href="([^"]+)">([^<]+)</a>', site["course"])
-    assert items == [("part/b.html", "Title b"), ("part/a.html", "Title a")]
+    assert items == [
+        ("part/b.html", "Title b"),
+        ("part/a.html", "Title a"),
+        ("alone.html", "Title d"),
+    ]
 
 
 def test_first_sentence_of_the_answer_is_shown(site):
@@ -48,11 +53,12 @@ def test_first_sentence_of_the_answer_is_shown(site):
 
 
 def test_time_counts_words_and_equations(site):
-    assert re.findall(r"(\d+) min", site["course"]) == ["1", "3"]
+    assert re.findall(r"(\d+) min", site["course"]) == ["1", "3", "1"]
 
 
 def test_each_step_knows_its_number_and_other_pages_have_none(site):
-    assert site["part/b"].startswith("(1, 2)")
-    assert site["part/a"].startswith("(2, 2)")
+    assert site["part/b"].startswith("(1, 3)")
+    assert site["part/a"].startswith("(2, 3)")
+    assert site["alone"].startswith("(3, 3)")
     assert not site["part/c"].startswith("(")
     assert not site["other"].startswith("(")

@@ -1,4 +1,4 @@
-"""The directive ``course``: all pages of some folders in reading order, and what each answers.
+"""The directive ``course``: some pages and folders in reading order, and what each page answers.
 
 The order is that of the site's tables of contents, so that *previous* and *next* at the foot of a
 page follow it. What a page answers is what it says itself, after **You get** or **The question.**
@@ -25,7 +25,7 @@ class course(nodes.General, nodes.Element):  # noqa: N801  (docutils' way to nam
 
 
 class Course(SphinxDirective):
-    """``{course} derivations gallery``: the folders."""
+    """``{course} derivations gallery exercises``: folders, and pages that stand alone."""
 
     required_arguments = 1
     optional_arguments = 9
@@ -33,7 +33,7 @@ class Course(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         """Leave a place for the list, and have this page written anew in every build."""
         self.env.course_page = self.env.docname
-        self.env.course_folders = tuple(f"{folder}/" for folder in self.arguments)
+        self.env.course_parts = tuple(self.arguments)
         return [course()]
 
 
@@ -43,9 +43,9 @@ def steps(env: BuildEnvironment) -> list[str]:
     def below(page: str) -> list[str]:
         return [p for child in env.toctree_includes.get(page, []) for p in (child, *below(child))]
 
-    folders = getattr(env, "course_folders", ())
-    pages = [page for page in below(env.config.root_doc) if page.startswith(folders)]
-    return [page for page in pages if folders and answer(env.get_doctree(page))]
+    parts = getattr(env, "course_parts", ())
+    pages = [page for page in below(env.config.root_doc) if page.split("/")[0] in parts]
+    return [page for page in pages if answer(env.get_doctree(page))]
 
 
 def answer(doctree: nodes.document) -> str:

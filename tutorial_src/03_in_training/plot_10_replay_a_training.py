@@ -155,4 +155,4 @@ assert np.allclose(*before, atol=0.01)  # untrained, they look alike
 # **What to notice.** Before the first step the two networks look alike: in evaluation mode the
 # layer uses running statistics that no batch has moved yet. But the gradient of that step, taken in
 # training mode, differs by orders of magnitude already. :doc:`Replay it by hand </play>`, layer by
-# layer.
+# layer. Next: :doc:`exercises </exercises>`.
