@@ -44,8 +44,9 @@ smallest = 0.0  # any increase of the slope counts
 # batch-normalized network gets the test images as one batch and takes that batch's statistics. So
 # the slopes mean something before there are running averages.
 #
-# With *unit gain* a small signal neither shrinks nor grows from layer to layer. Of the networks
-# without batch normalization, this one is the fairest rival.
+# *Unit gain* would keep a small signal if every sigmoid sat at its centre. Their outputs average
+# one half, which moves the next ones off it, so some of the signal is lost in each layer; over four
+# layers enough is left. Of the networks without batch normalization, it is the fairest rival.
 
 arms = {
     (init, name): Run(norm, init=value, config=config, measure="slopes")
@@ -183,7 +184,7 @@ for init in inits:
     key = init.replace(" ", "_")
     for arm in norms:
         name = arm.removesuffix(" BN")
-        values[f"{key}_slope_{name}"] = slope[init, arm][:, -1].mean()
+        values[f"{key}_slope_{name}"] = slope[init, arm][:, 1:].mean()
         values[f"{key}_accuracy_{name}"] = accuracy[init, arm].mean()
     for part in parts:
         steeper, values[f"{key}_{part}_verdict"] = answers[init, part]
@@ -196,13 +197,12 @@ record("03_in_training/plot_04_follow_the_slope", values, data=data)
 for (init, _), (_, answer) in answers.items():
     holds = init in {"large", "unit gain"}
     assert answer == ("supported" if holds else "not supported")
+steepest = accuracy["small", "without BN"].max()
 for init in inits:
     assert np.abs(slope[init, "with BN"] - normal_slope).max() < 0.01
-    assert (
-        accuracy["small", "without BN"].max() < accuracy[init, "with BN"].min()
-    )
-assert max(slope, key=lambda arm: slope[arm].mean()) == ("small", "without BN")
-assert worth == "not supported"
+    assert steepest < accuracy[init, "with BN"].min()
+assert max(slope, key=lambda one: slope[one].mean())[0] == "small"
+assert abs(d.mean) < 0.01
 assert drift["large"].max() < 0.7  # it drifts towards saturation...
 assert drift["unit gain"].min() > 1  # ...and here away from it
 assert np.abs(drift["default"] - 1).max() < 0.02
