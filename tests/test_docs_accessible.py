@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import accessible
 
 
@@ -17,6 +19,15 @@ def test_folded_cell_is_named_by_its_own_words():
     context = {"body": '<summary aria-label="Toggle hidden content"><p>Solution</p></summary>'}
     accessible.mend(None, "", "", context, None)
     assert context["body"] == "<summary><p>Solution</p></summary>"
+
+
+def test_page_without_scripts_is_light(tmp_path):
+    page = tmp_path / "folder" / "a.html"
+    page.parent.mkdir()
+    page.write_text('<html lang="en" data-theme="auto"><p>data-theme="auto"</p>')
+    app = SimpleNamespace(outdir=tmp_path, builder=SimpleNamespace(format="html"))
+    accessible.choose_light(app, None)
+    assert page.read_text() == '<html lang="en" data-theme="light"><p>data-theme="auto"</p>'
 
 
 def test_page_without_body_is_left_alone():

@@ -1,6 +1,6 @@
 from fontTools.pens.recordingPen import RecordingPen
 from fontTools.ttLib import TTFont
-from icon_font import FONTS, THEME, code_points, shrink
+from icon_font import FONTS, OF_STYLES, THEME, code_points, shrink
 
 CSS = (THEME / "styles/pydata-sphinx-theme.css").read_text()
 SOLID = THEME / FONTS / "fa-solid-900.woff2"
@@ -17,6 +17,10 @@ def test_style_sheet_says_where_each_icon_is():
     known = code_points(CSS)
     assert known["house"] == 0xF015
     assert known["magnifying-glass"] == known["search"] == 0xF002
+
+
+def test_icons_that_the_style_sheet_itself_shows_are_found():
+    assert code_points(CSS)["download"] in map(ord, OF_STYLES.findall(CSS))
 
 
 def test_small_font_draws_the_wanted_icons_as_the_whole_one_and_no_others(tmp_path):

@@ -25,8 +25,20 @@ def mend(_app: Sphinx, _page: str, _template: str, context: dict[str, Any], _: A
         context["body"] = FIGURE.sub(BOX, body)
 
 
+def choose_light(app: Sphinx, exception: Exception | None) -> None:
+    """Give pages a theme where no script chooses one: "auto" has no colours of its own."""
+    if exception or app.builder.format != "html":
+        return
+    for path in app.outdir.rglob("*.html"):
+        text = path.read_text(encoding="utf-8")
+        if 'data-theme="auto"' in text[:500]:
+            text = text.replace('data-theme="auto"', 'data-theme="light"', 1)
+            path.write_text(text, encoding="utf-8")
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register it."""
     app.add_js_file("reading.js", loading_method="defer")
     app.connect("html-page-context", mend)
+    app.connect("build-finished", choose_light)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

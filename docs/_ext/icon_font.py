@@ -16,6 +16,7 @@ THEME = Path(pydata_sphinx_theme.__file__).parent / "theme/pydata_sphinx_theme/s
 FONTS = "vendor/fontawesome/webfonts"
 NAME = re.compile(r"\bfa-([a-z0-9-]+)")
 RULE = re.compile(r'([^{}]*)\{--fa:"\\([0-9a-f]+)"')
+OF_STYLES = re.compile("[\ue000-\uf8ff]")  # private use: letters that only an icon font has
 
 
 def code_points(css: str) -> dict[str, int]:
@@ -41,10 +42,12 @@ def finish(app: Sphinx, exception: Exception | None) -> None:
     """Shrink the fonts when all pages are written: they and the theme's script name the icons."""
     if exception or app.builder.format != "html":
         return
-    known = code_points((THEME / "styles/pydata-sphinx-theme.css").read_text(encoding="utf-8"))
+    css = (THEME / "styles/pydata-sphinx-theme.css").read_text(encoding="utf-8")
+    known = code_points(css)
     texts = [*app.outdir.rglob("*.html"), THEME / "scripts/pydata-sphinx-theme.js"]
     used = {name for path in texts for name in NAME.findall(path.read_text(encoding="utf-8"))}
     codes = {known[name] for name in used & known.keys()}
+    codes |= {ord(letter) for letter in OF_STYLES.findall(css)}  # such as that of a download
     for font in (THEME / FONTS).glob("*.woff2"):  # always from the whole: an icon may be new
         shrink(font, codes, app.outdir / "_static" / FONTS / font.name)
 

@@ -14,13 +14,19 @@ for (const box of document.querySelectorAll(".math > .equation, .figure-box")) {
   for (const content of box.children) observer.observe(content);
 }
 
-// Paper is white: a dark page is printed as the light one.
+// Paper is white: a dark page is printed as the light one. What is folded cannot be opened there.
 const root = document.documentElement;
+let folded = [];
 addEventListener("beforeprint", () => {
   root.dataset.shown = root.dataset.theme;
   root.dataset.theme = "light";
+  folded = [...document.querySelectorAll(".bd-article details:not([open])")];
+  for (const box of folded) box.open = true;
 });
-addEventListener("afterprint", () => { root.dataset.theme = root.dataset.shown; });
+addEventListener("afterprint", () => {
+  root.dataset.theme = root.dataset.shown;
+  for (const box of folded) box.open = false;
+});
 
 // Search: explanations come before the lists of functions, unless a function's whole name was
 // typed; and a page that is read from the disk may not open the others to quote them.

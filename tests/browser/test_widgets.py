@@ -220,6 +220,15 @@ def test_numbers_that_share_a_mean_light_up_with_it(touch, kind, places, means, 
         assert f"the {numbers.size} numbers" in said(root)
 
 
+def test_box_that_was_clicked_stays_when_the_pointer_goes_to_the_controls(touch):
+    root = touch("share-a-mean")
+    box(root, 1, 2).click()
+    box(root, 0, 5).hover()
+    assert pooled(root) == {(n, 5) for n in range(4)}  # a look at another
+    root.get_by_label("Layer", exact=True).check()
+    assert pooled(root) == {(1, c) for c in range(6)}
+
+
 def test_only_one_box_is_in_the_tab_order(touch):
     root = touch("share-a-mean")
     box(root, 2, 4).hover()

@@ -147,8 +147,7 @@ for net in nets:
     for arm in arms:
         count = values[f"{net}_{arm}_usable"] = np.isfinite(limit[arm]).sum()
         if count < len(seeds):
-            print(f"{net}_{arm}: a rate is usable for {count} seeds")
-            print(f"with more steps, at rate one: {patient:.1%}")
+            print(f"{net}_{arm}: {count} seeds; with more steps {patient:.1%}")
             continue
         values[f"{net}_{arm}_limit"] = 10 ** limit[arm].mean()
         if arm in rivals:
@@ -194,7 +193,9 @@ record("03_in_training/plot_02_raise_the_learning_rate", values, data=data)
 for net, arm in [(net, arm) for net in nets for arm in arms]:
     if values[f"{net}_{arm}_usable"]:  # the grid encloses what is
         assert values[f"{net}_{arm}_limit"] < rates(net, arm)[-1]
-assert values["relu_none_decades_low"] > 0  # larger rates are usable
+assert values["relu_none_decades_low"] > 0  # larger rates are usable...
+if data.name == "digits":  # ...which the findings say of the other data
+    assert values["relu_none_decades_verdict"] == "supported"
 assert values["relu_good_decades_verdict"] == "supported"
 assert values["sigmoid_good_decades_verdict"] == "supported"
 assert values["sigmoid_none_usable"] == 0  # this arm needs more steps...
@@ -202,7 +203,6 @@ assert values["patient"] > level  # ...and then trains
 assert values["relu_good_points_low"] > 0  # there is a lead...
 assert values["relu_own_rate_points"] > 0  # ...by the larger rate...
 assert values["relu_same_rate_points_low"] > 0  # ...and without it
-assert values["sigmoid_good_points_low"] > 0
 at_same = values["sigmoid_same_rate_points_high"]
 assert values["sigmoid_own_rate_points_low"] > at_same  # here by the rate alone
 assert values["sigmoid_layer_points_low"] > 0

@@ -172,6 +172,8 @@ record(page, values, data=data)
 assert gaps["to_level"].high < 0  # fewer steps to the accuracy...
 assert gaps["area"].low > smallest
 assert 0 < gaps["end"].mean < gaps["area"].mean  # ...and less lead in the end
+on_digits = data.name == "digits"  # what the findings say of the other data
+assert (gaps["end"].mean > smallest) == on_digits
 assert gaps["growth"].high < 0  # the width is steadier...
 assert 0.8 < width["with BN"][..., 0].mean() / wide < 1.4  # ...as it must be
 assert abs(ways.mean) < smallest  # either way of gathering will do

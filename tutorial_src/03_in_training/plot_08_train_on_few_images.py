@@ -183,10 +183,10 @@ handles = axes[0].get_legend_handles_labels()
 figure.legend(*handles, loc="outside upper left", ncols=4)
 
 # %%
-# Two kinds of "better" part here. In *accuracy* batch normalization gains something like a
-# percentage point at middle batch sizes and less or nothing at others; and the gain goes with the
-# greater rate, for at the rate of its rival it has none. In *loss* it gains at every batch size. It
-# gains with the whole batch, too, where the statistics are those of all training images and have no
+# Two kinds of "better" part here. In *accuracy* batch normalization gains most at a middle batch
+# size, and least or nothing at the smallest. On the average the gain goes with the greater rate: at
+# the rate of its rival there is none. In *loss* it gains at every batch size. Both gains are there
+# with the whole batch, too, where the statistics are those of all training images and have no
 # sampling noise. So that noise is not the only reason.
 #
 # Record and check
@@ -196,17 +196,20 @@ values["by_heart_batch_8"] = by_heart["batch", 8]
 record(page, values, data=data)
 for (name, m), known in by_heart.items():  # but for the noisiest
     assert known > (0.9 if m == 8 or name == ghosts[8] else 0.99)
-assert values["batch_none_8"] < values["batch_none_128"]
-assert values["batch_none_128_low"] > 0
-assert values["batch_none"] < 1.5 * smallest
-assert values["same_rate_constants_high"] < smallest
+gains = {m: values[f"batch_none_{m}"] for m in steps}
+assert min(gains, key=gains.get) == 8
+assert max(gains, key=gains.get) in (32, 128)
 assert min(values[f"loss_none_{m}_low"] for m in steps) > 0
-for size in ghosts:
-    assert abs(values[f"parts_{size}"]) < smallest
+assert values["batch_none_1024_low"] > 0  # a gain without any noise
+assert values["same_rate_constants_high"] < smallest
+on_digits = data.name == "digits"  # what the findings say of the other data
+assert (values["batch_none"] > smallest) == on_digits
+assert (values["batch_none_8"] > 0) == on_digits
 
 # %%
 # **What to notice.** "Acts as regularization" is several claims. That the network generalizes
-# better: at some batch sizes, by about as much as is worth mentioning, and through its learning
-# rate. That this is due to the noise of the batch: at most in part. What holds throughout is that
-# its test loss is lower. These are small networks and few images; with data augmentation or more
-# classes it can be otherwise. Next: :doc:`place the layer <plot_09_place_the_layer>`.
+# better: it depends on the batch size (:doc:`the findings </findings>` say by how much), and comes
+# through the learning rate. That this is due to the noise of the batch: at most in part. What holds
+# throughout is that its test loss is lower. These are small networks and few images; with data
+# augmentation or more classes it can be otherwise. Next:
+# :doc:`place the layer <plot_09_place_the_layer>`.

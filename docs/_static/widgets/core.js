@@ -118,6 +118,14 @@
 
     root.addEventListener("input", ({ target }) => apply(target.name, target.value));
     root.addEventListener("submit", (event) => event.preventDefault());
+    // A finger that scrolls the page and began on a slider has moved it: put it back.
+    let before = {};
+    root.addEventListener("pointerdown", ({ target }) => {
+      before = { name: target.name, value: target.value };
+    });
+    root.addEventListener("pointercancel", ({ target }) => {
+      if (target.type === "range" && target.name === before.name) apply(target.name, before.value);
+    });
     if (widget.listen) widget.listen(root, apply, data);
   }
 

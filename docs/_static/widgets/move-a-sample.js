@@ -72,8 +72,10 @@
       (v) => `<path class="bn-axis" d="M${place(v)} ${bottom}v4"/>
         <text class="bn-middle" x="${place(v)}" y="${bottom + 17}">${fixed(v, 0)}</text>`
     );
+    const written = (v) =>
+      limit < 1000 ? fixed(v, limit < 1 ? 1 : 0) : v && v.toExponential(0).replace("e+", "e").replace("-", "\u2212");
     const ends = [-limit, 0, limit].map(
-      (v) => `<text class="bn-middle" x="${ZERO + (HALF * v) / limit}" y="${bottom + 17}">${fixed(v, limit < 1 ? 1 : 0)}</text>`
+      (v) => `<text class="bn-middle" x="${ZERO + (HALF * v) / limit}" y="${bottom + 17}">${written(v)}</text>`
     );
     return `<svg viewBox="0 0 360 ${bottom + 40}" role="img" aria-label="For each sample its input, its output and its gradient: the values of the table.">
       <rect class="bn-band" x="${low}" y="${TOP}" width="${high - low}" height="${bottom - TOP}"/>

@@ -35,7 +35,7 @@
     const mark = seen
       ? `<path class="bn-mean" d="M${across(window)} ${TOP}V${BOTTOM}"/>
          <text class="${late ? "bn-end" : ""}" x="${across(window) + (late ? -5 : 5)}" y="${TOP + 10}">effective window</text>`
-      : `<text class="bn-end" x="${RIGHT}" y="${TOP + 10}">effective window: beyond ${LAST}</text>`;
+      : `<text class="bn-end" x="${RIGHT}" y="${BOTTOM - 8}">effective window: beyond ${LAST}</text>`;
     return `<svg viewBox="0 0 360 ${BOTTOM + 40}" role="img" aria-label="The weight left on the initial value against the number of batches, a falling exponential; a dot at the chosen number.">
       <text x="4" y="11">weight left</text>${levels.join("")}${ticks.join("")}
       <text class="bn-middle" x="${(LEFT + RIGHT) / 2}" y="${BOTTOM + 34}">batches, k</text>${mark}
@@ -59,7 +59,7 @@
         ["weight left on the initial value", fixed(numbers.weight, 4)],
         ["effective window, batches", short(numbers.window)],
       ])}</div></div><table class="bn-frameworks"><thead><tr><th scope="col">framework</th>
-      <th scope="col">momentum</th><th scope="col">variance</th><th scope="col" class="bn-input">default</th>
+      <th scope="col">writes this α as</th><th scope="col">running variance</th><th scope="col" class="bn-input">set its default</th>
       </tr></thead><tbody>${lines.join("")}</tbody></table>`;
   }
 
@@ -78,7 +78,7 @@
     view,
     say: ({ alpha, k }, { weight, window }) => `With α = ${short(alpha)}, after ${k} ${k === 1 ? "batch" : "batches"}
       ${fixed(100 * weight, 1)} % of the running average is still its initial value. In the long run
-      it is as steady as the plain mean of ${short(window)} batches.`,
+      it is as steady as the plain mean of ${short(window)} ${window === 1 ? "batch" : "batches"}.`,
     listen(root, apply) {
       root.addEventListener("click", ({ target }) => {
         if (target.dataset.alpha) apply("alpha", target.dataset.alpha);

@@ -91,20 +91,26 @@
       ${share}. There are ${sets} such sets.`;
   }
 
-  /* The box under the pointer or the focus; arrows move the focus. */
+  /* The box that was clicked or has the focus; while the pointer is over another, that one.
+     Arrows move the focus. */
   function listen(root, apply, { values }) {
     const boxOf = (event) => event.target.closest("[data-place]");
+    let [kept, shown, last] = ["0,0", "0,0", ""];
+    function show(place) {
+      if (place !== shown) apply("place", place);
+      shown = place;
+    }
     function choose(event) {
       const box = boxOf(event);
-      if (box && !box.ariaCurrent) apply("place", box.dataset.place);
+      if (box) show((kept = box.dataset.place));
     }
-    let last = "";
     root.addEventListener("pointermove", (event) => {
-      // A pointer at rest, under which the page scrolls, chooses nothing.
+      // A pointer at rest, under which the page scrolls, shows nothing.
       const now = `${event.clientX},${event.clientY}`;
-      if (now !== last) choose(event);
+      if (now !== last) show(boxOf(event)?.dataset.place ?? kept);
       last = now;
     });
+    root.addEventListener("pointerleave", () => show(kept));
     root.addEventListener("focusin", choose);
     root.addEventListener("click", choose);
     root.addEventListener("keydown", (event) => {
