@@ -111,7 +111,7 @@ html_sidebars: dict[str, list[str]] = {
 html_theme_options = {
     "logo": {"text": "Batch normalization"},  # short enough for a telephone
     "navbar_align": "left",
-    "header_links_before_dropdown": 7,  # up to "Find the fault"
+    "header_links_before_dropdown": 6,  # up to the findings
     "show_nav_level": 2,
     "footer_start": ["data-source"],
     "footer_end": [],

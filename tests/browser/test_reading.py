@@ -8,7 +8,7 @@ BOXES = """() => [...document.querySelectorAll(".math > .equation, .figure-box")
   .map(box => [box.scrollWidth > box.clientWidth, box.hasAttribute("tabindex")])"""
 
 
-@pytest.mark.parametrize("path", ["derivations/forward.html", "derivations/backward.html"])
+@pytest.mark.parametrize("path", ["derivations/depth.html", "derivations/inference.html"])
 @pytest.mark.parametrize("width", [375, 1280])
 def test_what_scrolls_is_a_tab_stop_and_nothing_else(path, width, open_page):
     page = open_page(path, width=width)

@@ -6,7 +6,9 @@ import visits
 QUERIES = {
     "Expected more than 1 value per channel when training": {"glossary", "derivations/inference"},
     "eval mode": {"questions", "derivations/inference"},
-    "momentum": {"play", "derivations/inference"},
+    "momentum": {"play", "questions", "derivations/inference"},
+    "freeze batch norm fine-tuning": {"questions"},
+    "loss becomes NaN": {"questions"},
     "running variance unbiased": {"glossary", "derivations/inference"},
     "double backward": {"derivations/second_order"},
     "fold": {"glossary", "derivations/inference"},
