@@ -53,7 +53,13 @@ def test_first_sentence_of_the_answer_is_shown(site):
 
 
 def test_time_counts_words_and_equations(site):
-    assert re.findall(r"(\d+) min", site["course"]) == ["1", "3", "1"]
+    times = re.findall(r'minutes"> (\d+) min', site["course"])
+    assert times == ["1", "3", "1"]
+
+
+def test_pages_of_a_folder_stand_under_its_title_with_their_time_in_all(site):
+    assert re.findall(r'rubric">([^<]+)<', site["course"]) == ["Part: 4 min"]
+    assert re.findall(r'<ol [^>]*start="(\d)"', site["course"])[-1] == "3"
 
 
 def test_each_step_knows_its_number_and_other_pages_have_none(site):

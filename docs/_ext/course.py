@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+from itertools import groupby
 from typing import Any
 
 from docutils import nodes
@@ -69,15 +70,25 @@ def minutes(doctree: nodes.document) -> int:
 def fill(app: Sphinx, doctree: nodes.document, docname: str) -> None:
     """Put the list in its place."""
     for place in doctree.findall(course):
-        items = nodes.enumerated_list(enumtype="arabic", classes=["course"])
-        for page in steps(app.env):
-            target = app.builder.get_relative_uri(docname, page)
-            known = app.env.get_doctree(page)
-            title = nodes.reference("", app.env.titles[page].astext(), refuri=target, internal=True)
-            time = nodes.inline("", f" {minutes(known)} min", classes=["minutes"])
-            text = nodes.paragraph("", answer(known))
-            items += nodes.list_item("", nodes.paragraph("", "", title, time), text)
-        place.replace_self(items)
+        parts, count = [], 0
+        for folder, pages in groupby(steps(app.env), key=lambda page: page.rpartition("/")[0]):
+            items = nodes.enumerated_list(enumtype="arabic", classes=["course"], start=count + 1)
+            total = 0
+            for page in pages:
+                target = app.builder.get_relative_uri(docname, page)
+                known = app.env.get_doctree(page)
+                name = app.env.titles[page].astext()
+                title = nodes.reference("", name, refuri=target, internal=True)
+                time = nodes.inline("", f" {minutes(known)} min", classes=["minutes"])
+                text = nodes.paragraph("", answer(known))
+                items += nodes.list_item("", nodes.paragraph("", "", title, time), text)
+                total += minutes(known)
+                count += 1
+            if folder:  # a page that stands alone is no part
+                name = app.env.titles[f"{folder}/index"].astext()
+                parts.append(nodes.rubric("", f"{name}: {total} min"))
+            parts.append(items)
+        place.replace_self(parts)
 
 
 def number(app: Sphinx, page: str, _template: str, context: dict[str, Any], _doc: object) -> None:

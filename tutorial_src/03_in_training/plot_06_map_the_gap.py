@@ -158,8 +158,6 @@ assert min(sizes) < smallest  # ...or none
 assert d.mean < max(sizes) / 10  # and little of it at each arm's best
 assert usable["with BN"].min() > 0.9  # nearly every square trains...
 assert more.low > 0.2  # ...and many more than without
-for _, lr in chosen.values():  # the largest rate is no arm's best
-    assert lr < rates[-1]
 
 # %%
 # **What to notice.** One pair of curves answers no question about batch normalization but the one
