@@ -81,7 +81,7 @@ def choose(quantity, sign):
     return {p: best({lr: by_rate[*p, lr] for lr in ladder(*p)}) for p in pairs}
 
 
-by_accuracy, by_loss = choose("accuracy", 100), choose("loss", -1)
+by_accuracy, by_loss = choose("accuracy", 1), choose("loss", -1)
 ends = [
     p for p in pairs if by_accuracy[p] in ladder(*p)[:: len(ladder(*p)) - 1]
 ]
