@@ -9,15 +9,14 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import batch_norm
+from torch.nn.functional import batch_norm, instance_norm
 
 
 class GhostBatchNorm1d(nn.BatchNorm1d):
     """Batch normalization over parts of the batch: "ghost batches".
 
     In training mode each part of ``size`` consecutive samples has its own mean and variance, as if
-    it were a batch; parts that are left over and smaller join the last one. Evaluation mode is that
-    of batch normalization.
+    it were a batch. Evaluation mode is that of batch normalization.
 
     Parameters
     ----------
@@ -33,8 +32,9 @@ class GhostBatchNorm1d(nn.BatchNorm1d):
 
     Notes
     -----
-    Each part moves the running averages, one after the other. After Hoffer, Hubara and Soudry 2017,
-    "Train longer, generalize better".
+    After Hoffer, Hubara and Soudry 2017, "Train longer, generalize better". There each part moves
+    the running averages, one after the other; here the mean over the parts does, once in a step, so
+    that they remember as many steps as those of batch normalization.
 
     Examples
     --------
@@ -62,13 +62,30 @@ class GhostBatchNorm1d(nn.BatchNorm1d):
         -------
         Tensor, shape (N, C)
             The normalized, scaled and shifted batch.
+
+        Raises
+        ------
+        ValueError
+            In training mode, if N is not a multiple of ``size``.
         """
-        if not self.training or len(x) < 2 * self.size:
+        if not self.training:
             return super().forward(x)
-        ends = list(range(self.size, len(x) - self.size + 1, self.size))
-        return torch.cat(
-            [super(GhostBatchNorm1d, self).forward(part) for part in x.tensor_split(ends)]
+        if len(x) % self.size:
+            raise ValueError(f"got {len(x)} samples, expected a multiple of size={self.size}")
+        assert self.momentum is not None
+        # A part is to instance normalization what an image is: it pools over the last axis.
+        parts = x.reshape(-1, self.size, self.num_features).transpose(1, 2)
+        y = instance_norm(
+            parts,
+            self.running_mean,
+            self.running_var,
+            self.weight,
+            self.bias,
+            use_input_stats=True,
+            momentum=self.momentum,
+            eps=self.eps,
         )
+        return y.transpose(1, 2).flatten(0, 1)
 
 
 class ConstantNorm1d(nn.BatchNorm1d):

@@ -24,6 +24,7 @@ from tqdm import tqdm
 from bn_tutorial.data import Dataset, Split
 
 _EVALUATION_BATCH = 2_000  # images; the activations of so many stay in the processor's cache
+_MEASURED = 2_000  # images; enough for a percentile
 
 Measure = Callable[[nn.Module, Tensor], Mapping[str, float]]
 
@@ -183,9 +184,9 @@ def train(
     config : Config, optional
         How to train; by default ``Config()``.
     measure : callable, optional
-        Called with the model and the test images, shape (N, 784), before the first step and after
-        each evaluation; returns numbers by name. It must leave the model as it was, but for its
-        mode. ``bn_tutorial.probes.MEASURES`` holds some.
+        Called with the model and the first 2,000 test images, shape (N, 784), before the first step
+        and after each evaluation; returns numbers by name. It must leave the model as it was, but
+        for its mode. ``bn_tutorial.probes.MEASURES`` holds some.
     progress : bool, optional
         Whether to show a progress bar on standard error; by default only where a person watches,
         that is on a terminal.
@@ -206,8 +207,8 @@ def train(
     neither used nor changed. On the same processor, with the same number of threads, the same
     arguments give the same history, bit by bit.
 
-    A loss that is nan or infinite is an outcome, not an error: the training stops at the next
-    evaluation, and the history says at which step it happened.
+    A loss that is nan or infinite is an outcome, not an error: the training stops soon after, and
+    the history says at which step it happened.
 
     Examples
     --------
@@ -226,7 +227,8 @@ def train(
     batches = _batches(tensors.train, config)
 
     start = time.perf_counter()
-    measured = [dict(measure(model, tensors.test.images))] if measure else []
+    shown = tensors.test.images[:_MEASURED]
+    measured = [dict(measure(model, shown))] if measure else []
     periods: list[_Period] = []
     diverged_at = None
     # tqdm takes disable=None to mean "unless this is a terminal".
@@ -238,7 +240,7 @@ def train(
             )
             periods.append(_Period(losses, accuracy, *_evaluate(model, tensors)))
             if measure:
-                measured.append(dict(measure(model, tensors.test.images)))
+                measured.append(dict(measure(model, shown)))
             if (broken := periods[-1].first_not_finite()) is not None:
                 diverged_at = config.evaluate_every * (len(periods) - 1) + broken
             bar.update()
@@ -322,6 +324,9 @@ def _train_period(
         losses.append(loss.detach())
         outputs.append(logits.detach())
         labels.append(targets)
+        # What has diverged stays so. Not at each step, because a look lets a GPU run idle.
+        if len(losses) % 20 == 0 and not losses[-1].isfinite():
+            break
     return torch.stack(losses).tolist(), _accuracy(torch.cat(outputs), torch.cat(labels))
 
 

@@ -21,7 +21,7 @@ def linear_parameters(model):
 class TestDeepNet:
     @pytest.mark.parametrize("norm", NORMS)
     def test_ten_logits_come_out_for_every_image(self, norm):
-        assert DeepNet(norm)(torch.zeros(3, 784)).shape == (3, 10)
+        assert DeepNet(norm)(torch.zeros(8, 784)).shape == (8, 10)
 
     @pytest.mark.parametrize("norm", NORMS)
     def test_blocks_are_linear_norm_activation_by_name(self, norm):

@@ -6,15 +6,26 @@ from bn_tutorial.norms import ConstantNorm1d, GhostBatchNorm1d
 
 
 class TestGhostBatchNorm1d:
-    @pytest.mark.parametrize(("count", "parts"), [(12, [4, 4, 4]), (14, [4, 4, 6]), (7, [7])])
-    def test_each_part_is_normalized_and_tracked_as_a_batch(self, count, parts):
-        x = torch.randn(count, 3, generator=torch.Generator().manual_seed(0))
+    def test_each_part_is_normalized_as_a_batch_and_tracked_in_the_mean(self):
+        x = torch.randn(12, 3, generator=torch.Generator().manual_seed(0))
+        ghost, plain = GhostBatchNorm1d(3, size=4), [nn.BatchNorm1d(3) for _ in range(3)]
+        parts = x.split(4)
+        expected = [layer(part) for layer, part in zip(plain, parts, strict=True)]
+        torch.testing.assert_close(ghost(x), torch.cat(expected))
+        for name in ("running_mean", "running_var"):
+            mean = torch.stack([layer.get_buffer(name) for layer in plain]).mean(0)
+            torch.testing.assert_close(ghost.get_buffer(name), mean)
+
+    def test_evaluation_mode_is_that_of_batch_normalization(self):
+        x, y = torch.randn(2, 8, 3, generator=torch.Generator().manual_seed(0))
         ghost, plain = GhostBatchNorm1d(3, size=4), nn.BatchNorm1d(3)
-        expected = torch.cat([plain(part) for part in x.split(parts)])
-        assert torch.equal(ghost(x), expected)
-        for name, buffer in plain.named_buffers():
-            assert torch.equal(ghost.get_buffer(name), buffer)
-        assert torch.equal(ghost.eval()(x), plain.eval()(x))
+        ghost(x)
+        plain.load_state_dict(ghost.state_dict())
+        assert torch.equal(ghost.eval()(y[:5]), plain.eval()(y[:5]))
+
+    def test_batch_that_cannot_be_parted_is_refused(self):
+        with pytest.raises(ValueError, match="got 6 samples, expected a multiple of size=4"):
+            GhostBatchNorm1d(3, size=4)(torch.zeros(6, 3))
 
     def test_part_of_one_sample_is_refused(self):
         with pytest.raises(ValueError, match="size is 1, expected at least 2"):

@@ -33,6 +33,10 @@ arms = {
     "batch": "BN",
     "both": "BN, good weights",
 }
+ladders = {  # decades of the rates, from and to, for each arm
+    "relu": [(-1.5, 0.5), (-2, 0.5), (-2, 1), (-2, 1), (-1.5, 1)],
+    "sigmoid": [(-1, 1), (-1, 1), (-2, 0.5), (-1.5, 2), (-1.5, 2)],
+}
 rivals = {"none": "batch", "layer": "batch", "good": "both"}  # of equal weights
 majority = (data.test.labels.bincount().max() / len(data.test.labels)).item()
 level = (1 + majority) / 2  # accuracy from which on a rate counts as usable
@@ -50,28 +54,32 @@ level = (1 + majority) / 2  # accuracy from which on a rate counts as usable
 
 def rates(net, arm):
     """Return the learning rates to try: so many that the last one fails."""
-    top = 2 if arm == "both" or (net, arm) == ("sigmoid", "batch") else 1
-    return 10 ** np.arange(-2, top + grid_step, grid_step)
+    low, high = ladders[net][list(arms).index(arm)]
+    return 10 ** np.arange(low, high + grid_step, grid_step)
 
 
 def run(net, arm, lr):
     """Return the settings of one run."""
-    return Run(
-        norm={"layer": "layer", "batch": "batch", "both": "batch"}.get(arm),
-        activation=net,
-        init=nets[net] if arm in ("good", "both") else "default",
-        config=Config(steps, steps // 2, batch_size, lr=float(lr)),
-    )
+    norm = {"layer": "layer", "batch": "batch", "both": "batch"}.get(arm)
+    init = nets[net] if arm in ("good", "both") else "default"
+    config = Config(steps, steps, batch_size, lr=float(lr))
+    return Run(norm, activation=net, init=init, config=config)
 
 
 keys = [(n, arm, lr) for n in nets for arm in arms for lr in rates(n, arm)]
-results = study({key: run(*key) for key in keys}, data, seeds)
+grid = {key: run(*key) for key in keys}
+grid["patient"] = Run(activation="sigmoid", config=Config(2000, 2000, lr=1.0))
+results = study(grid, data, seeds)
 
 
-def at_end(net, arm, quantity="test_accuracy"):
-    """Return the accuracy after the last step, (seeds, rates); nan where it diverged."""
-    runs = [results[net, arm, lr] for lr in rates(net, arm)]
-    return np.stack([curves(run, quantity)[:, -1] for run in runs], axis=1)
+def end(net, arm, lr, part="test"):
+    """Return the accuracy after the last step, (seeds,); nan where it diverged."""
+    return curves(results[net, arm, lr], f"{part}_accuracy")[:, -1]
+
+
+def ends(net, arm):
+    """Return the test accuracy at every rate, (seeds, rates)."""
+    return np.stack([end(net, arm, lr) for lr in rates(net, arm)], axis=1)
 
 
 # %%
@@ -93,7 +101,7 @@ alt = (
 figure, axes = new_figure(1, 2, width=7.2, height=4.2, sharey=True, alt=alt)
 for ax, net in zip(axes, nets, strict=True):
     for row, (arm, color) in enumerate(colors.items()):
-        runs, lrs = at_end(net, arm), rates(net, arm)
+        runs, lrs = ends(net, arm), rates(net, arm)
         draw_spread(ax, lrs, runs, color=color, label=arms[arm])
         lost = np.isnan(runs).any(axis=0)
         look = {"color": COLORS[color], "linestyle": "none"}
@@ -115,30 +123,28 @@ figure.legend(*handles, loc="outside upper left", ncols=3)
 # factor has a paired interval like any other difference, in *decades*: one decade is a factor of
 # ten. Where two arms differ by one step of the grid, their true limits may almost touch. So the
 # smallest difference worth mentioning is one step, and an interval of no width means only that all
-# seeds fell onto the same points of the grid. The arm for which no rate is usable is given several
-# times as many steps as the others, at one rate, to see whether it trains at all.
+# seeds fell onto the same points of the grid. An arm that has no usable rate gets several times as
+# many steps, at one rate.
 
 
 def largest_usable(net, arm):
     """Return the logarithm of each seed's largest usable rate; -inf if none is."""
-    usable = at_end(net, arm) >= level  # nan is not
+    usable = ends(net, arm) >= level  # nan is not
     decades = np.log10(rates(net, arm)).round(1)
     return np.where(usable, decades, -np.inf).max(axis=1)
 
 
-slow = Run(activation="sigmoid", config=Config(2_000, 2_000, lr=1.0))
-patient = curves(study({0: slow}, data, seeds)[0], "test_accuracy").mean()
-values = {"level": level, "patient": patient, "patient_steps": 2_000}
+patient = curves(results["patient"], "test_accuracy").mean()
+values = {"level": level, "patient": patient}
 
 
 def compare(name, treated, control, smallest):
     """Give the interval and the verdict of a paired difference, and keep both."""
-    gap = paired_interval(treated, control)
-    answer = verdict(gap, smallest)
-    ends = f"{gap.low:.2f} to {gap.high:.2f}"
-    print(f"{name:<26} {gap.mean:6.2f}, {ends}: {answer}")
-    values.update({name: gap.mean, f"{name}_verdict": answer})
-    values.update({f"{name}_low": gap.low, f"{name}_high": gap.high})
+    d = paired_interval(treated, control)
+    answer = verdict(d, smallest)
+    print(f"{name:<26} {d.mean:6.2f}, {d.low:.2f} to {d.high:.2f}: {answer}")
+    values.update({name: d.mean, f"{name}_verdict": answer})
+    values.update({f"{name}_low": d.low, f"{name}_high": d.high})
 
 
 print(f"{data.title}, largest usable rate: BN over the others, in decades")
@@ -167,28 +173,24 @@ print("test accuracy at the best rate: BN minus the others, in points")
 for net in nets:
     chosen, final = {}, {}
     for arm in arms:
-        validation = at_end(net, arm, "validation_accuracy").T
-        chosen[arm] = best(dict(enumerate(validation)))  # a place in the grid
-        final[arm] = 100 * at_end(net, arm)[:, chosen[arm]]
-        lr = values[f"{net}_{arm}_lr"] = rates(net, arm)[chosen[arm]]
+        tried = {lr: end(net, arm, lr, "validation") for lr in rates(net, arm)}
+        lr = chosen[arm] = values[f"{net}_{arm}_lr"] = best(tried)
+        final[arm] = 100 * end(net, arm, lr)
         mean = values[f"{net}_{arm}_test"] = final[arm].mean() / 100
         print(f"{net}, {arms[arm]}: {mean:.1%} at {lr:.2g}")
     for arm, own in rivals.items():
         compare(f"{net}_{arm}_points", final[own], final[arm], 1.0)
-    at_rate = 100 * at_end(net, "both")[:, chosen["good"]]
-    compare(f"{net}_own_rate_points", final["both"], at_rate, 1.0)
-    compare(f"{net}_same_rate_points", at_rate, final["good"], 1.0)
+    same = 100 * end(net, "both", chosen["good"])
+    compare(f"{net}_own_rate_points", final["both"], same, 1.0)
+    compare(f"{net}_same_rate_points", same, final["good"], 1.0)
 
 # %%
 # Record and check
 # ----------------
 
-factors = {
-    name.replace("decades", "factor"): 10**value
-    for name, value in values.items()
-    if "decades" in name and "verdict" not in name
-}
-values |= {"seeds": len(seeds), "steps": steps} | factors
+decades = [n for n in values if "decades" in n and "verdict" not in n]
+values |= {n.replace("decades", "factor"): 10 ** values[n] for n in decades}
+values |= {"seeds": len(seeds), "steps": steps}
 record("03_in_training/plot_02_raise_the_learning_rate", values, data=data)
 for net, arm in [(net, arm) for net in nets for arm in arms]:
     if values[f"{net}_{arm}_usable"]:  # the grid encloses what is

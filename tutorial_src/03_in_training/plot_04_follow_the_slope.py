@@ -26,7 +26,7 @@ from bn_tutorial.training import Config
 
 data = load()
 seeds = range(5)
-config = Config(steps=400, evaluate_every=50, batch_size=128, lr=0.1)
+config = Config(steps=400, evaluate_every=100, batch_size=128, lr=0.1)
 inits = {  # as Run calls them; a number is a standard deviation
     "default": "default",
     "small": 0.01,
@@ -39,10 +39,10 @@ smallest = 0.0  # any increase of the slope counts
 # %%
 # Train every pair
 # ----------------
-# The slope of a sigmoid is greatest, one quarter, where its input is zero. It is averaged over all
-# test images, the units and the hidden layers, before the first step and at every evaluation. The
-# batch-normalized network gets the test images as one batch and takes that batch's statistics. So
-# the slopes mean something before there are running averages.
+# The slope of a sigmoid is greatest, one quarter, where its input is zero. It is averaged over two
+# thousand test images, the units and the hidden layers, before the first step and at every
+# evaluation. The batch-normalized network gets these images as one batch and takes that batch's
+# statistics. So the slopes mean something before there are running averages.
 #
 # *Unit gain* would keep a small signal if every sigmoid sat at its centre. Their outputs average
 # one half, which moves the next ones off it, so some of the signal is lost in each layer; over four
@@ -80,7 +80,7 @@ for ax, init in zip(axes.flat, inits, strict=True):
     for name, color in zip(norms, ("blue", "orange"), strict=True):
         draw_spread(ax, steps, slope[init, name], color=color, label=name)
     ax.axhline(0.25, color=COLORS["grey"], linestyle="dotted", label="greatest")
-    ax.set(ylim=(0, 0.27), xticks=steps[::4], title=init)
+    ax.set(ylim=(0, 0.27), xticks=steps, title=init)
 figure.supxlabel("step", fontsize=12)
 figure.supylabel("mean slope", fontsize=12)
 handles = ax.get_legend_handles_labels()

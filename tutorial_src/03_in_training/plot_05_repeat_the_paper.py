@@ -40,8 +40,8 @@ wide = norm.ppf(0.85) - norm.ppf(0.15)  # the band of a standard normal input
 # eighty-five of a hundred do not exceed. They do not say which learning rate, how small the
 # weights, from which grey value on a pixel is ink, which sigmoid, percentiles over which images, or
 # how many runs. We take plain gradient descent at the rate and with the standard deviation above,
-# half of full ink, the first sigmoid (chosen before we looked), and all test images, in evaluation
-# mode. :doc:`The next page <plot_06_map_the_gap>` asks what hangs on the first two.
+# half of full ink, the first sigmoid (chosen before we looked), and two thousand test images, in
+# evaluation mode. :doc:`The next page <plot_06_map_the_gap>` asks what hangs on the first two.
 
 config = Config(steps, every, batch_size, lr)
 shared = {"init": sigma, "config": config, "measure": "percentiles", **network}

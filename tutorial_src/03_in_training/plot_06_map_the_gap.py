@@ -29,8 +29,8 @@ data = load().binary().hold_out(5_000)
 seeds, smallest = range(5), 1.0  # percentage points
 norms = {"without BN": None, "with BN": "batch"}
 network = {"widths": (784, 100, 100, 100, 10), "activation": "sigmoid"}
-steps, batch_size = 1_500, 60
-rates = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
+steps, batch_size = 600, 60
+rates = (0.1, 0.3, 1.0, 3.0, 10.0)
 sigmas = (0.01, 0.1, 0.3, 1.0)
 
 # %%

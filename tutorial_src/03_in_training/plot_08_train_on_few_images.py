@@ -29,7 +29,7 @@ network = {"widths": (784, 100, 100, 10), "activation": "relu", "init": "he"}
 norms = {"none": None, "constants": "constant", "batch": "batch"}
 colors = {"none": "blue", "constants": "green", "batch": "orange"}
 ghosts = {size: f"ghost:{size}" for size in (8, 32, 128)}
-steps = {8: 2560, 32: 1280, 128: 640, images: 320}  # for each batch size
+steps = {8: 1600, 32: 960, 128: 320, images: 200}  # for each batch size
 rates = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 lowest = {8: 0, 32: 1, 128: 1, images: 2}  # where each ladder of rates begins
 
@@ -50,7 +50,7 @@ lowest = {8: 0, 32: 1, 128: 1, images: 2}  # where each ladder of rates begins
 def run(name, m, lr):
     """Return the settings of one run."""
     norm = norms.get(name, name)
-    return Run(norm, config=Config(steps[m], steps[m] // 4, m, lr), **network)
+    return Run(norm, config=Config(steps[m], steps[m] // 2, m, lr), **network)
 
 
 def ladder(name, m):
