@@ -198,7 +198,7 @@ figure.legend(*handles, loc="outside upper left", ncols=4)
 values["by_heart_batch_8"] = by_heart["batch", 8]
 record(page, values, data=data)
 for (name, m), known in by_heart.items():  # but for the noisiest
-    assert known > (0.9 if m == 8 or name == ghosts[8] else 0.99)
+    assert known > (0.85 if m == 8 or name == ghosts[8] else 0.99)
 gains = {m: values[f"batch_none_{m}"] for m in steps}
 assert min(gains, key=gains.get) == 8
 assert max(gains, key=gains.get) in (32, 128)
