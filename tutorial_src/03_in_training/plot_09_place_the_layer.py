@@ -146,9 +146,8 @@ ax.invert_yaxis()
 ax.set_xlabel("difference of test accuracy (percentage points)")
 
 # %%
-# With rectifiers the placements are equal, as far as half a point goes: neither is that much better
-# than the other. With sigmoids the layer after the nonlinearity is better, by more than half a
-# point. A likely reason, which was not tested: what a sigmoid passes on is positive, so the next
+# With rectifiers the layer after the nonlinearity is not better by half a point. With sigmoids it
+# is better, by more than that. A likely reason, which was not tested: what a sigmoid passes on is positive, so the next
 # linear map, and the output, work on inputs whose mean is far from zero. The layer after it takes
 # that mean away.
 #
