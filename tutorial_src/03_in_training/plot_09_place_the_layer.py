@@ -147,9 +147,9 @@ ax.set_xlabel("difference of test accuracy (percentage points)")
 
 # %%
 # With rectifiers the layer after the nonlinearity is not better by half a point. With sigmoids it
-# is better, by more than that. A likely reason, which was not tested: what a sigmoid passes on is positive, so the next
-# linear map, and the output, work on inputs whose mean is far from zero. The layer after it takes
-# that mean away.
+# is better, by more than that. A likely reason, which was not tested: what a sigmoid passes on is
+# positive, so the next linear map, and the output, work on inputs whose mean is far from zero. The
+# layer after it takes that mean away.
 #
 # Are the networks with and without bias the same?
 # ------------------------------------------------
