@@ -237,6 +237,16 @@ class Bomb(nn.Module):
         return self.bias.expand(len(x), 10)
 
 
+def test_measure_sees_the_first_two_thousand_test_images(data):
+    many = dataclasses.replace(data, test=noise(2_100, seed=3))
+    seen = []
+    config = Config(1, 1, 32)
+    train(net(), many, config, measure=lambda _, images: seen.append(images) or {})
+    expected = many.standardize(many.test.images[:2_000])
+    assert all(torch.equal(images, expected) for images in seen)
+    assert len(seen) == 2
+
+
 class TestDivergence:
     config = Config(16, 4, 32)
 
@@ -258,6 +268,13 @@ class TestDivergence:
         model = Bomb(5, math.nan, training=True)
         train(model, data, self.config)
         assert model.calls == 8
+
+    def test_a_long_epoch_is_not_trained_to_its_end(self, data):
+        model = Bomb(5, math.nan, training=True)
+        history = train(model, data, Config(100, 100, 32))
+        assert model.calls == 20
+        assert history.diverged_at == 5
+        assert len(history.step_loss) == 100
 
     def test_test_loss_that_is_not_finite_counts_as_the_last_step_of_its_epoch(self, data):
         history = train(Bomb(1, math.nan, training=False), data, self.config)

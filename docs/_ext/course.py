@@ -79,15 +79,16 @@ def fill(app: Sphinx, doctree: nodes.document, docname: str) -> None:
                 known = app.env.get_doctree(page)
                 name = app.env.titles[page].astext()
                 title = nodes.reference("", name, refuri=target, internal=True)
-                time = nodes.inline("", f" {minutes(known)} min", classes=["minutes"])
+                spent = minutes(known)
+                time = nodes.inline("", f" {spent} min", classes=["minutes"])
                 text = nodes.paragraph("", answer(known))
                 items += nodes.list_item("", nodes.paragraph("", "", title, time), text)
-                total += minutes(known)
-                count += 1
+                total += spent
             if folder:  # a page that stands alone is no part
                 name = app.env.titles[f"{folder}/index"].astext()
                 parts.append(nodes.rubric("", f"{name}: {total} min"))
             parts.append(items)
+            count += len(items)
         place.replace_self(parts)
 
 
