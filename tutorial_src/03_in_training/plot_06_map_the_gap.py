@@ -74,9 +74,9 @@ maps = {**test, "difference": gap}
 alt = (
     "Three maps, of test accuracy without batch normalization, with it, and of the difference, "
     "over the learning rate and the standard deviation of the initial weights. Without it the "
-    "accuracy is low where both are small and where the rate is largest, and high in between. With "
-    "it, it is high almost everywhere. So the difference is huge for the smallest weights at most "
-    "rates and for the largest rate, and about zero in the middle."
+    "accuracy is low for the smallest weights, for the largest rate and where both are small, and "
+    "high elsewhere. With it, it is high almost everywhere. So the difference is huge for the "
+    "smallest weights and for the largest rate, and about zero in the middle."
 )
 figure, axes = new_figure(1, 3, width=7.2, height=3.3, sharey=True, alt=alt)
 for ax, (title, by_square) in zip(axes, maps.items(), strict=True):
