@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 
-from bn_tutorial import layers
+from bn_tutorial.scratch import layers
 
 FEATURES = [(128, 256), (1024, 1024), (16384, 1024)]
 IMAGES = (32, 64, 28, 28)

@@ -15,11 +15,11 @@ import pytest
 import torch
 from torch import nn
 
-from bn_tutorial import training
-from bn_tutorial.data import Split, load
-from bn_tutorial.models import DeepNet
-from bn_tutorial.runs import one_thread
-from bn_tutorial.training import Config, train
+from bn_tutorial.lab import training
+from bn_tutorial.data.dataset import Split, load
+from bn_tutorial.networks.perceptron import DeepNet
+from bn_tutorial.lab.pool import one_thread
+from bn_tutorial.lab.training import Config, train
 
 BATCH = 128
 STEPS = 469  # in an epoch of 60,000 images

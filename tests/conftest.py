@@ -36,9 +36,9 @@ def tiny_files(monkeypatch):
     sums = {name: (len(file), hashlib.md5(file).hexdigest()) for name, file in files.items()}
     monkeypatch.setattr(mnist, "_FILES", sums)
     monkeypatch.setattr("urllib.request.urlopen", no_network)
-    mnist.find.cache_clear()
+    mnist.ensure.cache_clear()
     yield files
-    mnist.find.cache_clear()
+    mnist.ensure.cache_clear()
 
 
 @pytest.fixture

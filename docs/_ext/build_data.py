@@ -30,8 +30,8 @@ def decide(wished: dict[str, str], built: dict[str, Any]) -> dict[str, str]:
     if built.get("wishes") == wished and (explicit or last.get("name") == "mnist"):
         facts = last
     else:
-        data = importlib.import_module("bn_tutorial.data")
-        chosen = data.load(data.choose())
+        data = importlib.import_module("bn_tutorial.data.loading")
+        chosen = data.load(data.resolve())
         facts = {name: getattr(chosen, name) for name in ("name", "title", "licence", "source")}
         facts["digest"] = chosen.digest
     os.environ["BN_TUTORIAL_DATASET"] = facts["name"]

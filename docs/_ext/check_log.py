@@ -1,6 +1,6 @@
 """The directive ``check-log``: a table of what the derivations have checked in this build.
 
-The pages write their counts while they are executed (:mod:`bn_tutorial.checks`), so the table is
+The pages write their counts while they are executed (:mod:`bn_tutorial.lab.checks`), so the table is
 made when all of them have been read. The last line also goes to the log of the build.
 """
 

@@ -13,7 +13,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from bn_tutorial import figures
+from bn_tutorial.lab import figures
 
 # A colour is always the value of a style property; an id such as href="#abc123" is not.
 COLOUR = re.compile(r"(?<=: )#[0-9a-f]{6}\b")

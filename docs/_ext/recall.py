@@ -17,7 +17,7 @@ from sphinx.application import Sphinx
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxRole
 
-from bn_tutorial import evidence
+from bn_tutorial.lab import evidence
 
 logger = logging.getLogger(__name__)
 

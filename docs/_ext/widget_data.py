@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from bn_tutorial.frameworks import FRAMEWORKS, convert_momentum
-from bn_tutorial.functional import batch_norm_backward, batch_norm_forward
-from bn_tutorial.moments import moments, running_average, unbiased
+from bn_tutorial.scratch.frameworks import FRAMEWORKS, convert_momentum
+from bn_tutorial.scratch.functional import batch_norm_backward, batch_norm_forward
+from bn_tutorial.scratch.moments import moments, running_average, unbiased
 
 #: Where a widget replays what an experiment has recorded, the experiment.
 RECORDED = {"replay-a-training": "03_in_training/plot_10_replay_a_training"}

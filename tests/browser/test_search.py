@@ -16,7 +16,7 @@ QUERIES = {
     "gradient check": {"gallery/01_by_hand/plot_02_check_the_gradient"},
     "batch size 1": {"derivations/inference", "derivations/forward", "findings"},
     "learning rate": {"gallery/03_in_training/plot_02_raise_the_learning_rate"},
-    "BatchNorm1D": {"api/generated/bn_tutorial.layers"},
+    "BatchNorm1D": {"api/generated/bn_tutorial.scratch.layers"},
 }
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import widget_data
 
-from bn_tutorial.frameworks import FRAMEWORKS, convert_momentum
-from bn_tutorial.functional import (
+from bn_tutorial.scratch.frameworks import FRAMEWORKS, convert_momentum
+from bn_tutorial.scratch.functional import (
     batch_norm_backward,
     batch_norm_eval_backward,
     batch_norm_eval_forward,

@@ -13,9 +13,9 @@ variance one.
 
 import numpy as np
 
-from bn_tutorial.evidence import record
-from bn_tutorial.figures import COLORS, MARKERS, new_figure
-from bn_tutorial.layers import BatchNorm1D
+from bn_tutorial.lab.evidence import record
+from bn_tutorial.lab.figures import COLORS, MARKERS, new_figure
+from bn_tutorial.scratch.layers import BatchNorm1D
 
 samples, features = 32, 4
 mean, spread = 3.0, 5.0
@@ -90,7 +90,7 @@ axes[0].set_ylabel("value")
 # -----------------
 # The statistics belong to the whole batch. So when one sample changes, the output of all the
 # others changes with it, although *their* inputs did not. Our layer
-# :class:`~bn_tutorial.layers.BatchNorm1D` does the same six lines.
+# :class:`~bn_tutorial.scratch.layers.BatchNorm1D` does the same six lines.
 
 layer = BatchNorm1D(features, eps=eps)
 y = layer.forward(x)

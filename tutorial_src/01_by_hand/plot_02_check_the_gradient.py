@@ -14,12 +14,12 @@ The formulas are derived in :doc:`/derivations/backward` and :doc:`/derivations/
 
 import numpy as np
 
-from bn_tutorial import functional
-from bn_tutorial.conformance import FAULTS
-from bn_tutorial.evidence import record
-from bn_tutorial.figures import COLORS, MARKERS, new_figure
-from bn_tutorial.gradcheck import compare, numerical_gradient
-from bn_tutorial.layers import BatchNorm1D
+from bn_tutorial.scratch import functional
+from bn_tutorial.scratch.conformance import FAULTS
+from bn_tutorial.lab.evidence import record
+from bn_tutorial.lab.figures import COLORS, MARKERS, new_figure
+from bn_tutorial.scratch.gradcheck import compare, numerical_gradient
+from bn_tutorial.scratch.layers import BatchNorm1D
 
 shape = (16, 4)
 rng = np.random.default_rng(0)

@@ -9,17 +9,18 @@ Train a network with our layer
 **Held fixed:** everything else: network, initial weights, order of the images, learning rate.
 
 Ours is called through a :class:`torch.autograd.Function`, which hands PyTorch the output of
-:func:`~bn_tutorial.functional.batch_norm_forward` and the gradients of
-:func:`~bn_tutorial.functional.batch_norm_backward`. PyTorch differentiates the rest of the network.
+:func:`~bn_tutorial.scratch.functional.batch_norm_forward` and the gradients of
+:func:`~bn_tutorial.scratch.functional.batch_norm_backward`. PyTorch differentiates the rest of the network.
 """
 
 import numpy as np
 
-from bn_tutorial.data import load
-from bn_tutorial.evidence import record
-from bn_tutorial.figures import COLORS, new_figure
-from bn_tutorial.runs import Run, run_all
-from bn_tutorial.training import Config
+from bn_tutorial.data.loading import load
+from bn_tutorial.lab.evidence import record
+from bn_tutorial.lab.figures import COLORS, new_figure
+from bn_tutorial.lab.pool import run_all
+from bn_tutorial.lab.spec import RunSpec
+from bn_tutorial.lab.training import Config
 
 data = load()
 config = Config(steps=469, evaluate_every=469, batch_size=128, lr=0.1, seed=0)
@@ -29,7 +30,7 @@ config = Config(steps=469, evaluate_every=469, batch_size=128, lr=0.1, seed=0)
 # -----------
 
 theirs, ours = run_all(
-    [Run(norm="batch", config=config), Run(norm="scratch", config=config)], data
+    [RunSpec(norm="batch", config=config), RunSpec(norm="numpy", config=config)], data
 )
 
 their_loss, our_loss = np.array(theirs.step_loss), np.array(ours.step_loss)

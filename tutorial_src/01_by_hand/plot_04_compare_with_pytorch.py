@@ -17,10 +17,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from bn_tutorial import layers
-from bn_tutorial.conformance import FAULTS, MODES, differences
-from bn_tutorial.evidence import record
-from bn_tutorial.figures import COLORS, MARKERS, new_figure
+from bn_tutorial.scratch import layers
+from bn_tutorial.scratch.conformance import FAULTS, MODES, differences
+from bn_tutorial.lab.evidence import record
+from bn_tutorial.lab.figures import COLORS, MARKERS, new_figure
 
 features, images = (64, 6), (16, 6, 5, 4)
 tolerance = {torch.float64: 1e-12, torch.float32: 1e-5}

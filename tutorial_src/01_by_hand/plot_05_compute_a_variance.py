@@ -16,9 +16,9 @@ from functools import reduce
 import numpy as np
 import torch
 
-from bn_tutorial.evidence import record
-from bn_tutorial.figures import COLORS, LINE_STYLES, MARKERS, new_figure
-from bn_tutorial.moments import merge, moments
+from bn_tutorial.lab.evidence import record
+from bn_tutorial.lab.figures import COLORS, LINE_STYLES, MARKERS, new_figure
+from bn_tutorial.scratch.moments import merge, moments
 
 count, batches, repeats = 4096, 16, 5
 means = [0.0, 1.0, 10.0, 100.0, 1e3, 3e3, 1e4, 1e5]
@@ -182,5 +182,5 @@ assert abs(rounded[1e4] - 1) > 0.5  # ...and destroys the variance far from it
 # %%
 # **What to notice.** Normalization sees large means: the input of a layer need not be centered. Two
 # passes cost one more reading of the data and are safe; that is what
-# :func:`~bn_tutorial.functional.standardize` does.
+# :func:`~bn_tutorial.scratch.functional.standardize` does.
 # Next: :doc:`how many bytes that moves <plot_06_count_the_bytes>`.

@@ -16,10 +16,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from bn_tutorial import functional
-from bn_tutorial.evidence import record
-from bn_tutorial.figures import COLORS, MARKERS, new_figure
-from bn_tutorial.runs import one_thread
+from bn_tutorial.scratch import functional
+from bn_tutorial.lab.evidence import record
+from bn_tutorial.lab.figures import COLORS, MARKERS, new_figure
+from bn_tutorial.lab.pool import one_thread
 
 shapes = [(128, 256), (1024, 256), (1024, 1024), (4096, 1024), (16384, 1024)]
 rounds = 7

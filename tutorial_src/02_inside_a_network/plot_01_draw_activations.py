@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from bn_tutorial.data import load
-from bn_tutorial.evidence import record
-from bn_tutorial.figures import COLORS, new_figure
-from bn_tutorial.models import DeepNet
-from bn_tutorial.probes import saturated, signal, watch
+from bn_tutorial.data.loading import load
+from bn_tutorial.lab.evidence import record
+from bn_tutorial.lab.figures import COLORS, new_figure
+from bn_tutorial.networks.perceptron import DeepNet
+from bn_tutorial.networks.probes import saturated, signal, watch
 
 data = load()
 seed = 0

@@ -15,11 +15,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from bn_tutorial.data import load
-from bn_tutorial.evidence import paired_interval, record, verdict
-from bn_tutorial.figures import COLORS, draw_spread, new_figure
-from bn_tutorial.models import DeepNet
-from bn_tutorial.probes import saturated, signal, slope, watch
+from bn_tutorial.data.loading import load
+from bn_tutorial.lab.effects import paired_interval, verdict
+from bn_tutorial.lab.evidence import record
+from bn_tutorial.lab.figures import COLORS, draw_spread, new_figure
+from bn_tutorial.networks.perceptron import DeepNet
+from bn_tutorial.networks.probes import saturated, signal, slope, watch
 
 data = load()
 seeds = range(5)

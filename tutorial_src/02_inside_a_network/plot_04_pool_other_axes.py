@@ -15,9 +15,9 @@ The equations are the same for all four; :doc:`/derivations/other_axes` says why
 
 import numpy as np
 
-from bn_tutorial.evidence import record
-from bn_tutorial.figures import COLORS, draw_pooled, new_figure
-from bn_tutorial.layers import BatchNorm2D, GroupNorm, InstanceNorm2D, LayerNorm
+from bn_tutorial.lab.evidence import record
+from bn_tutorial.lab.figures import COLORS, draw_pooled, new_figure
+from bn_tutorial.scratch.layers import BatchNorm2D, GroupNorm, InstanceNorm2D, LayerNorm
 
 samples, channels, height, width = shape = (8, 6, 5, 5)
 groups = 2

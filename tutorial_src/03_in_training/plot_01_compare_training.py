@@ -16,11 +16,13 @@ import math
 
 import numpy as np
 
-from bn_tutorial.data import load
-from bn_tutorial.evidence import paired_interval, record, verdict
-from bn_tutorial.figures import COLORS, draw_spread, new_figure
-from bn_tutorial.runs import Run, curves, study
-from bn_tutorial.training import Config
+from bn_tutorial.data.loading import load
+from bn_tutorial.lab.effects import paired_interval, verdict
+from bn_tutorial.lab.evidence import record
+from bn_tutorial.lab.figures import COLORS, draw_spread, new_figure
+from bn_tutorial.lab.spec import RunSpec
+from bn_tutorial.lab.study import curves, study
+from bn_tutorial.lab.training import Config
 
 page = "03_in_training/plot_01_compare_training"
 data = load()
@@ -37,7 +39,7 @@ config = Config(
     steps=epochs * epoch, evaluate_every=epoch, batch_size=batch_size, lr=lr
 )
 arms = {
-    name: Run(norm=norm, widths=widths, activation=activation, config=config)
+    name: RunSpec(norm=norm, widths=widths, activation=activation, config=config)
     for name, norm in {"without BN": None, "with BN": "batch"}.items()
 }
 results = study(arms, data, seeds)

@@ -15,11 +15,14 @@ and PyTorch's default initialization in all arms but those that say otherwise.
 
 import numpy as np
 
-from bn_tutorial.data import load
-from bn_tutorial.evidence import best, paired_interval, record, verdict
-from bn_tutorial.figures import COLORS, MARKERS, draw_spread, new_figure
-from bn_tutorial.runs import Run, curves, study
-from bn_tutorial.training import Config
+from bn_tutorial.data.loading import load
+from bn_tutorial.lab.effects import paired_interval, verdict
+from bn_tutorial.lab.evidence import record
+from bn_tutorial.lab.study import best
+from bn_tutorial.lab.figures import COLORS, MARKERS, draw_spread, new_figure
+from bn_tutorial.lab.spec import RunSpec
+from bn_tutorial.lab.study import curves, study
+from bn_tutorial.lab.training import Config
 
 data = load().hold_out(5_000)  # for choosing rates
 seeds = range(5)
@@ -63,12 +66,12 @@ def run(net, arm, lr):
     norm = {"layer": "layer", "batch": "batch", "both": "batch"}.get(arm)
     init = nets[net] if arm in ("good", "both") else "default"
     config = Config(steps, steps, batch_size, lr=float(lr))
-    return Run(norm, activation=net, init=init, config=config)
+    return RunSpec(norm, activation=net, init=init, config=config)
 
 
 keys = [(n, arm, lr) for n in nets for arm in arms for lr in rates(n, arm)]
 grid = {key: run(*key) for key in keys}
-grid["patient"] = Run(activation="sigmoid", config=Config(2000, 2000, lr=1.0))
+grid["patient"] = RunSpec(activation="sigmoid", config=Config(2000, 2000, lr=1.0))
 results = study(grid, data, seeds)
 
 

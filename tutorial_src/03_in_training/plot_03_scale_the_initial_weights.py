@@ -17,12 +17,15 @@ batch size, number of steps.
 import numpy as np
 import torch
 
-from bn_tutorial.data import load
-from bn_tutorial.evidence import best, paired_interval, record, verdict
-from bn_tutorial.figures import COLORS, draw_spread, new_figure
-from bn_tutorial.models import DeepNet
-from bn_tutorial.runs import Run, curves, study
-from bn_tutorial.training import Config
+from bn_tutorial.data.loading import load
+from bn_tutorial.lab.effects import paired_interval, verdict
+from bn_tutorial.lab.evidence import record
+from bn_tutorial.lab.study import best
+from bn_tutorial.lab.figures import COLORS, draw_spread, new_figure
+from bn_tutorial.networks.perceptron import DeepNet
+from bn_tutorial.lab.spec import RunSpec
+from bn_tutorial.lab.study import curves, study
+from bn_tutorial.lab.training import Config
 
 data = load().hold_out(5_000)  # for choosing rates
 seeds = range(5)
@@ -87,7 +90,7 @@ def run(arm, scale, lr):
     """Return the settings of one run."""
     config = Config(steps, steps, batch_size, lr=float(lr))
     known = {"config": config, "measure": "weight norms", **network}
-    return Run(arms[arm], init_scale=float(scale), **known)
+    return RunSpec(arms[arm], init_scale=float(scale), **known)
 
 
 def at_end(runs, quantity="test_accuracy"):

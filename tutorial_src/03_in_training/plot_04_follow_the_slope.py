@@ -18,16 +18,18 @@ stay is to be there later, too.
 
 import numpy as np
 
-from bn_tutorial.data import load
-from bn_tutorial.evidence import paired_interval, record, verdict
-from bn_tutorial.figures import COLORS, draw_spread, new_figure
-from bn_tutorial.runs import Run, curves, study
-from bn_tutorial.training import Config
+from bn_tutorial.data.loading import load
+from bn_tutorial.lab.effects import paired_interval, verdict
+from bn_tutorial.lab.evidence import record
+from bn_tutorial.lab.figures import COLORS, draw_spread, new_figure
+from bn_tutorial.lab.spec import RunSpec
+from bn_tutorial.lab.study import curves, study
+from bn_tutorial.lab.training import Config
 
 data = load()
 seeds = range(5)
 config = Config(steps=400, evaluate_every=100, batch_size=128, lr=0.1)
-inits = {  # as Run calls them; a number is a standard deviation
+inits = {  # as RunSpec calls them; a number is a standard deviation
     "default": "default",
     "small": 0.01,
     "large": 1.0,
@@ -49,7 +51,7 @@ smallest = 0.0  # any increase of the slope counts
 # layers enough is left. Of the networks without batch normalization, it is the fairest rival.
 
 arms = {
-    (init, name): Run(norm, init=value, config=config, measure="slopes")
+    (init, name): RunSpec(norm, init=value, config=config, measure="slopes")
     for init, value in inits.items()
     for name, norm in norms.items()
 }

@@ -17,11 +17,15 @@ import numpy as np
 import torch
 from scipy.stats import norm
 
-from bn_tutorial.data import load
-from bn_tutorial.evidence import paired_interval, record, steps_to, verdict
-from bn_tutorial.figures import COLORS, draw_spread, new_figure
-from bn_tutorial.runs import Run, curves, one_thread, study
-from bn_tutorial.training import Config, train
+from bn_tutorial.data.loading import load
+from bn_tutorial.lab.effects import paired_interval, verdict
+from bn_tutorial.lab.evidence import record
+from bn_tutorial.lab.study import steps_to
+from bn_tutorial.lab.figures import COLORS, draw_spread, new_figure
+from bn_tutorial.lab.pool import one_thread
+from bn_tutorial.lab.spec import RunSpec
+from bn_tutorial.lab.study import curves, study
+from bn_tutorial.lab.training import Config, train
 
 page = "03_in_training/plot_05_repeat_the_paper"
 data = load().binary()
@@ -45,7 +49,7 @@ wide = norm.ppf(0.85) - norm.ppf(0.15)  # the band of a standard normal input
 
 config = Config(steps, every, batch_size, lr)
 shared = {"init": sigma, "config": config, "measure": "percentiles", **network}
-arms = {"without BN": Run(None, **shared), "with BN": Run("batch", **shared)}
+arms = {"without BN": RunSpec(None, **shared), "with BN": RunSpec("batch", **shared)}
 results = study(arms, data, seeds)
 accuracy = {
     arm: 100 * curves(runs, "test_accuracy") for arm, runs in results.items()

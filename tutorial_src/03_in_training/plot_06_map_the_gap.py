@@ -18,11 +18,14 @@ seen at other choices.
 
 import numpy as np
 
-from bn_tutorial.data import load
-from bn_tutorial.evidence import best, paired_interval, record, verdict
-from bn_tutorial.figures import new_figure
-from bn_tutorial.runs import Run, curves, study
-from bn_tutorial.training import Config
+from bn_tutorial.data.loading import load
+from bn_tutorial.lab.effects import paired_interval, verdict
+from bn_tutorial.lab.evidence import record
+from bn_tutorial.lab.study import best
+from bn_tutorial.lab.figures import new_figure
+from bn_tutorial.lab.spec import RunSpec
+from bn_tutorial.lab.study import curves, study
+from bn_tutorial.lab.training import Config
 
 page = "03_in_training/plot_06_map_the_gap"
 data = load().binary().hold_out(5_000)
@@ -41,7 +44,7 @@ sigmas = (0.01, 0.1, 0.3, 1.0)
 def run(arm, sigma, lr):
     """Return the settings of one run."""
     config = Config(steps, steps, batch_size, lr)
-    return Run(norms[arm], init=sigma, config=config, **network)
+    return RunSpec(norms[arm], init=sigma, config=config, **network)
 
 
 squares = [(sigma, lr) for sigma in sigmas for lr in rates]

@@ -15,13 +15,17 @@ import numpy as np
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from bn_tutorial.data import load
-from bn_tutorial.evidence import best, paired_interval, record, verdict
-from bn_tutorial.figures import COLORS, draw_spread, new_figure
-from bn_tutorial.models import DeepNet
-from bn_tutorial.probes import watch
-from bn_tutorial.runs import Run, curves, one_thread, study
-from bn_tutorial.training import Config, train
+from bn_tutorial.data.loading import load
+from bn_tutorial.lab.effects import paired_interval, verdict
+from bn_tutorial.lab.evidence import record
+from bn_tutorial.lab.study import best
+from bn_tutorial.lab.figures import COLORS, draw_spread, new_figure
+from bn_tutorial.networks.perceptron import DeepNet
+from bn_tutorial.networks.probes import watch
+from bn_tutorial.lab.pool import one_thread
+from bn_tutorial.lab.spec import RunSpec
+from bn_tutorial.lab.study import curves, study
+from bn_tutorial.lab.training import Config, train
 
 page = "03_in_training/plot_07_change_the_batch_size"
 data = load().hold_out(5_000)
@@ -88,7 +92,7 @@ for row in zip(*table, strict=True):
 def run(name, m, lr, seed=0):
     """Return how an arm is trained."""
     config = Config(samples // m, samples // m, m, lr, seed)
-    return Run(norms[name], config=config, **network)
+    return RunSpec(norms[name], config=config, **network)
 
 
 pairs = [(name, m) for name in norms for m in ladders]

@@ -15,18 +15,21 @@ He's initialization; for each batch size the number of steps.
 
 import numpy as np
 
-from bn_tutorial.data import load
-from bn_tutorial.evidence import best, paired_interval, record, verdict
-from bn_tutorial.figures import draw_spread, new_figure
-from bn_tutorial.runs import Run, curves, study
-from bn_tutorial.training import Config
+from bn_tutorial.data.loading import load
+from bn_tutorial.lab.effects import paired_interval, verdict
+from bn_tutorial.lab.evidence import record
+from bn_tutorial.lab.study import best
+from bn_tutorial.lab.figures import draw_spread, new_figure
+from bn_tutorial.lab.spec import RunSpec
+from bn_tutorial.lab.study import curves, study
+from bn_tutorial.lab.training import Config
 
 page = "03_in_training/plot_08_train_on_few_images"
 images = 1024
 data = load().hold_out(5_000).first(images)
 seeds, tuning_seeds, smallest = range(10), range(3), 1.0  # percentage points
 network = {"widths": (784, 100, 100, 10), "activation": "relu", "init": "he"}
-norms = {"none": None, "constants": "constant", "batch": "batch"}
+norms = {"none": None, "constants": "actnorm", "batch": "batch"}
 colors = {"none": "blue", "constants": "green", "batch": "orange"}
 ghosts = {size: f"ghost:{size}" for size in (8, 32, 128)}
 steps = {8: 1600, 32: 960, 128: 320, images: 200}  # for each batch size
@@ -50,7 +53,7 @@ lowest = {8: 0, 32: 1, 128: 1, images: 2}  # where each ladder of rates begins
 def run(name, m, lr):
     """Return the settings of one run."""
     norm = norms.get(name, name)
-    return Run(norm, config=Config(steps[m], steps[m] // 2, m, lr), **network)
+    return RunSpec(norm, config=Config(steps[m], steps[m] // 2, m, lr), **network)
 
 
 def ladder(name, m):

@@ -20,12 +20,15 @@ from dataclasses import replace
 import numpy as np
 from torch.nn.functional import cross_entropy
 
-from bn_tutorial.data import load
-from bn_tutorial.evidence import best, paired_interval, record, verdict
-from bn_tutorial.figures import COLORS, draw_spread, new_figure
-from bn_tutorial.models import DeepNet
-from bn_tutorial.runs import Run, curves, study
-from bn_tutorial.training import Config
+from bn_tutorial.data.loading import load
+from bn_tutorial.lab.effects import paired_interval, verdict
+from bn_tutorial.lab.evidence import record
+from bn_tutorial.lab.study import best
+from bn_tutorial.lab.figures import COLORS, draw_spread, new_figure
+from bn_tutorial.networks.perceptron import DeepNet
+from bn_tutorial.lab.spec import RunSpec
+from bn_tutorial.lab.study import curves, study
+from bn_tutorial.lab.training import Config
 
 data = load().hold_out(5_000)  # for validation
 seeds = range(10)
@@ -62,7 +65,7 @@ for place in placements:
 def arm(activation, place, lr, bias=True):
     """Return the settings of one arm."""
     layer = {"activation": activation, "placement": place, "bias": bias}
-    return Run("batch", **layer, config=replace(config, lr=lr))
+    return RunSpec("batch", **layer, config=replace(config, lr=lr))
 
 
 def final(runs, part):

@@ -18,12 +18,12 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from bn_tutorial.data import load
-from bn_tutorial.evidence import record
-from bn_tutorial.figures import COLORS, LINE_STYLES, MARKERS, new_figure
-from bn_tutorial.models import DeepNet
-from bn_tutorial.probes import watch
-from bn_tutorial.runs import one_thread
+from bn_tutorial.data.loading import load
+from bn_tutorial.lab.evidence import record
+from bn_tutorial.lab.figures import COLORS, LINE_STYLES, MARKERS, new_figure
+from bn_tutorial.networks.perceptron import DeepNet
+from bn_tutorial.networks.probes import watch
+from bn_tutorial.lab.pool import one_thread
 
 page = "03_in_training/plot_10_replay_a_training"
 data = load()

@@ -1,0 +1,1 @@
+"""The images that every network is trained on."""

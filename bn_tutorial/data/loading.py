@@ -1,0 +1,138 @@
+"""Which data set, and from where: MNIST, or digits that need no network.
+
+MNIST is looked for in the folder ``BN_TUTORIAL_DATA`` (a torchvision root: it holds
+``MNIST/raw``), then in the cache folder, and is otherwise downloaded there by torchvision. Where
+that is impossible, the 8x8 digits that come with scikit-learn are enlarged and distorted into as
+many images of the same shape, so that every experiment runs unchanged.
+``BN_TUTORIAL_DATASET=mnist`` or ``digits`` chooses explicitly.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+from pathlib import Path
+
+from bn_tutorial.data import digits, mnist
+from bn_tutorial.data.dataset import Dataset, Split
+from bn_tutorial.storage import cache_folder
+
+_log = logging.getLogger(__name__)
+
+# What the pages say about each.
+_ABOUT = {
+    "mnist": {
+        "title": "MNIST",
+        "licence": "CC BY-SA 3.0",
+        "source": "Y. LeCun and C. Cortes, The MNIST database of handwritten digits, "
+        "http://yann.lecun.com/exdb/mnist/",
+    },
+    "digits": {
+        "title": "embedded digits",
+        "licence": "CC BY 4.0",
+        "source": "E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, "
+        "UCI Machine Learning Repository, "
+        "https://archive.ics.uci.edu/dataset/80/optical+recognition+of+handwritten+digits, "
+        "as shipped with scikit-learn; enlarged and distorted",
+    },
+}
+_NAMES = tuple(_ABOUT)
+
+
+def resolve() -> str:
+    """Decide which data set this process uses, and fetch MNIST where that is needed.
+
+    Where MNIST is found, this verifies its files and loads nothing. Otherwise it is downloaded
+    into the cache folder; a machine without network finds out within seconds, is told so by a
+    warning of the logger ``bn_tutorial.data.loading``, and gets the digits. A process decides once for
+    each setting of the environment.
+
+    Returns
+    -------
+    {"mnist", "digits"}
+        A name for :func:`load`.
+
+    Raises
+    ------
+    ValueError
+        If ``BN_TUTORIAL_DATASET`` is neither ``mnist`` nor ``digits``, or if a file of MNIST is
+        missing or damaged: the message names the file and what to do. There is no silent fallback
+        from damaged data.
+    bn_tutorial.data.mnist.FetchError
+        If ``BN_TUTORIAL_DATASET`` is ``mnist``, which is not here and cannot be downloaded.
+
+    Notes
+    -----
+    To have several processes decide alike, and only one of them try the network, put the name into
+    ``BN_TUTORIAL_DATASET`` of their environment.
+    """
+    explicit = os.environ.get("BN_TUTORIAL_DATASET")
+    if not explicit:
+        return _mnist_else_digits(*_places())
+    if explicit not in _NAMES:
+        raise ValueError(f"BN_TUTORIAL_DATASET is {explicit!r}, expected one of {_NAMES}")
+    if explicit == "mnist":
+        mnist.ensure(*_places())
+    return explicit
+
+
+def load(name: str | None = None) -> Dataset:
+    """Load a data set into memory.
+
+    Parameters
+    ----------
+    name : {"mnist", "digits"}, optional
+        Which one; by default what :func:`resolve` says.
+
+    Returns
+    -------
+    Dataset
+        60,000 training and 10,000 test images. A process loads it once: do not change it in
+        place.
+
+    Raises
+    ------
+    ValueError
+        If `name` is another, or a file of MNIST is missing or damaged.
+    bn_tutorial.data.mnist.FetchError
+        If MNIST is asked for, is not here and cannot be downloaded.
+    """
+    if name is None:
+        name = resolve()
+    if name not in _NAMES:
+        raise ValueError(f"name is {name!r}, expected one of {_NAMES}")
+    return _load(name, *_places())
+
+
+def _places() -> tuple[Path | None, Path]:
+    """Return the folder that ``BN_TUTORIAL_DATA`` names, if any, and the cache folder."""
+    given = os.environ.get("BN_TUTORIAL_DATA")
+    return (
+        Path(given).expanduser().absolute() if given else None,
+        cache_folder(create=False),  # not needed, and maybe not possible, where MNIST is found
+    )
+
+
+@functools.cache
+def _load(name: str, given: Path | None, cache: Path) -> Dataset:
+    if name == "mnist":
+        train, test, digest = mnist.read(mnist.ensure(given, cache))
+    else:
+        train, test, digest = digits.load(cache)
+    about = _ABOUT[name]
+    return Dataset(
+        name, about["title"], about["licence"], about["source"], digest, Split(*train), Split(*test)
+    )
+
+
+@functools.cache
+def _mnist_else_digits(given: Path | None, cache: Path) -> str:
+    try:
+        mnist.ensure(given, cache)
+    except mnist.FetchError as error:
+        _log.warning(
+            "THE EMBEDDED DIGITS TAKE THE PLACE OF MNIST in every number and figure. %s", error
+        )
+        return "digits"
+    return "mnist"

@@ -1,0 +1,164 @@
+"""Many runs."""
+
+def run_all(
+    runs: Sequence[RunSpec],
+    data: Dataset,
+    *,
+    workers: int | None = None,
+    progress: bool | None = None,
+) -> list[History]:
+    """Train what has not been trained before, and return the history of every run.
+
+    Parameters
+    ----------
+    runs : sequence of RunSpec
+        What to train. Equal runs are trained once.
+    data : Dataset
+        What to train and to test on.
+    workers : int, optional
+        How many processes train at the same time; by default one for each core. A single run
+        needs none but this one. With a cluster, that decides.
+    progress : bool, optional
+        Whether to show a progress bar over all runs on standard error; by default only where a
+        person watches, that is on a terminal.
+
+    Returns
+    -------
+    list of History
+        In the order of ``runs``. The numbers do not depend on ``workers``, bit by bit: every run
+        has one thread.
+
+    Raises
+    ------
+    ValueError
+        If ``workers`` is less than one, if a worker of the cluster has several threads, or from a
+        run with settings that cannot be trained; the runs that were finished before are remembered.
+    RuntimeError
+        If a process that trains has other sources in memory than this one has on disk.
+
+    Notes
+    -----
+    Each history is written as JSON into the folder ``runs`` of
+    :func:`bn_tutorial.storage.cache_folder` as soon as it is finished, complete or not at all. So a
+    study that was killed goes on where it was. A damaged file is trained anew.
+
+    Where ``BN_TUTORIAL_SCHEDULER`` is the address of a Dask scheduler, the runs train on its
+    workers instead. They need the package in the same version, one thread each, and no common disk.
+    """
+    if workers is not None and workers < 1:
+        raise ValueError(f"workers is {workers}, expected at least 1")
+    folder = cache_folder() / "runs"
+    folder.mkdir(exist_ok=True)
+    sources = fingerprint("scratch")
+    paths = [folder / f"{_key(run, data.digest)}.json" for run in runs]
+    remembered = {path: _recall(path) for path in set(paths)}
+    histories = {path: known for path, known in remembered.items() if known is not None}
+    missing = {path: run for path, run in zip(paths, runs, strict=True) if path not in histories}
+    disable = None if progress is None else not progress
+    total, done = len(remembered), len(histories)
+    with tqdm(total=total, initial=done, unit="run", disable=disable, leave=False) as bar:
+        for path, history in _train_all(missing, data, sources, workers):
+            _remember(path, missing[path], data.digest, history)
+            histories[path] = history
+            bar.update()
+    return [histories[path] for path in paths]
+
+
+def _train_all(
+    missing: dict[Path, RunSpec], data: Dataset, sources: str, workers: int | None
+) -> Iterator[tuple[Path, History]]:
+    """Yield each history as it is finished; one process is this one."""
+    scheduler = os.environ.get("BN_TUTORIAL_SCHEDULER")
+    processes = min(workers or joblib.cpu_count(), len(missing))
+    if processes <= 1 and not scheduler:
+        for path, run in missing.items():
+            yield path, _train(run, data, sources)
+        return
+    # One array of bytes rather than the data set itself, because joblib puts a large array into
+    # memory that all processes share, and cleans up after itself even where it is killed.
+    packed = np.frombuffer(pickle.dumps(data, pickle.HIGHEST_PROTOCOL), dtype=np.uint8)
+    with ExitStack() as stack:
+        if scheduler:
+            stack.enter_context(_on_cluster(scheduler, packed))
+            processes = -1
+        else:
+            stack.enter_context(joblib.parallel_config("loky", inner_max_num_threads=1))
+        parallel = joblib.Parallel(processes, batch_size=1, return_as="generator_unordered")
+        yield from parallel(
+            joblib.delayed(_in_worker)(path, run, packed, data.digest, sources)
+            for path, run in missing.items()
+        )
+
+
+@contextmanager
+def _on_cluster(scheduler: str, packed: Bytes) -> Iterator[None]:
+    """Let joblib send its work to a Dask cluster, and the data to each worker once."""
+    from distributed import Client  # optional, and slow to import
+
+    with Client(scheduler, set_as_default=False) as client:
+        if threads := {address: n for address, n in client.nthreads().items() if n != 1}:
+            raise ValueError(f"expected workers with one thread each, got {threads}")
+        with joblib.parallel_config("dask", client=client, scatter=[packed]):
+            yield
+
+
+def _in_worker(
+    path: Path, run: RunSpec, packed: Bytes, digest: str, sources: str
+) -> tuple[Path, History]:
+    return path, _train(run, _unpacked(packed, digest), sources)
+
+
+_held: dict[str, Dataset] = {}
+
+
+def _unpacked(packed: Bytes, digest: str) -> Dataset:
+    """Return the data set, unpacked once for all runs of a worker on the same data."""
+    if digest not in _held:
+        _held.clear()
+        _held[digest] = pickle.loads(packed.data)
+    return _held[digest]
+
+
+def _train(run: RunSpec, data: Dataset, sources: str) -> History:
+    # A process may have older code in memory: a worker outlives the study it was started for.
+    if sources != _loaded:
+        raise RuntimeError(
+            "the sources of bn_tutorial changed while it was in use, or differ between machines: "
+            "start again"
+        )
+    with one_thread(), _named(run):
+        return run.train(data)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let PyTorch and NumPy use one thread while a block runs.
+
+    The same limit everywhere gives the same bits, and times that do not depend on the machine's
+    number of cores. Whatever happens in the block, the limits are as before when it ends.
+
+    Examples
+    --------
+    >>> with one_thread():
+    ...     torch.get_num_threads()
+    1
+    """
+    before = torch.get_num_threads()
+    with threadpool_limits(limits=1):
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
+
+
+@contextmanager
+def _named(run: RunSpec) -> Iterator[None]:
+    """Say in an error which run it comes from."""
+    try:
+        yield
+    except Exception as error:
+        error.add_note(f"in {run}")
+        raise
+
+

@@ -1,0 +1,1 @@
+"""PyTorch networks, what normalizes them, and what passes through them."""

@@ -1,0 +1,168 @@
+"""PyTorch networks that differ only in their argument ``norm``.
+
+Every experiment compares arms that share all but one thing. So the initial weights of a
+:class:`DeepNet` depend on its seed, widths and initialization alone, never on its normalization or
+on PyTorch's global random state.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import nn
+
+from bn_tutorial.networks.norms import norm_maker
+
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "sigmoid": nn.Sigmoid,
+    "tanh": nn.Tanh,
+    "relu": nn.ReLU,
+}
+
+PLACEMENTS = {
+    "before": ("linear", "norm", "activation"),
+    "after": ("linear", "activation", "norm"),
+}
+
+
+class DeepNet(nn.Sequential):
+    """A plain multilayer perceptron for 28x28 images.
+
+    Each hidden block is a linear map, a normalization (if any) and an activation. The children are
+    ``hidden_1``, ``hidden_2``, ... and ``output``; the parts of a block are ``linear``, ``norm``
+    and ``activation``. So ``hidden_1.activation`` means the same in every arm of a comparison.
+
+    Parameters
+    ----------
+    norm : None or str
+        Normalization in the hidden blocks: what :func:`bn_tutorial.networks.norms.norm_maker` takes.
+    widths : sequence of int
+        Number of units of each layer, input first, output last.
+    activation : {"sigmoid", "tanh", "relu"}
+        The nonlinearity of the hidden blocks.
+    placement : {"before", "after"}
+        Whether the normalization stands before the activation or after it.
+    bias : bool
+        Whether the linear maps of the hidden blocks have biases.
+    init : "default", "he", "glorot", "unit gain" or float
+        How the weights of the linear maps are drawn. ``"default"`` is PyTorch's own: weights and
+        biases uniform in ``+-1/sqrt(fan_in)``. The others set the biases to zero: ``"he"`` draws
+        weights from ``N(0, 2/fan_in)``, ``"glorot"`` uniformly in ``+-sqrt(6/(fan_in + fan_out))``,
+        ``"unit gain"`` from ``N(0, 1/(s**2 fan_in))`` where ``s`` is the activation's slope at
+        zero (for the rectifier, the quadratic mean of its slopes on both sides: the same as
+        ``"he"``), and a float sigma (at least zero) from ``N(0, sigma**2)``.
+    init_scale : float
+        Factor, more than zero, for the initial weights (not the biases) of the hidden blocks.
+    seed : int
+        Seed of the initial weights.
+
+    Raises
+    ------
+    ValueError
+        If ``norm``, ``activation``, ``placement`` or ``init`` is not one of the above, if
+        ``init_scale`` is not a positive number, or if there are fewer than two widths or one is
+        less than one.
+
+    Notes
+    -----
+    ``forward`` takes a float Tensor, shape (N, widths[0]), and returns logits, shape
+    (N, widths[-1]). By default the linear maps keep their biases in front of batch normalization,
+    which cancels them, because the arms are to have the same linear maps.
+
+    ``"he"`` is that of He et al. 2015, "Delving deep into rectifiers"; ``"glorot"`` that of Glorot
+    and Bengio 2010, "Understanding the difficulty of training deep feedforward neural networks".
+
+    Examples
+    --------
+    >>> model = DeepNet(norm="batch", widths=(784, 256, 10))
+    >>> [name for name, _ in model.named_modules()][2:]
+    ['hidden_1.linear', 'hidden_1.norm', 'hidden_1.activation', 'output']
+    """
+
+    def __init__(
+        self,
+        norm: str | None = None,
+        *,
+        widths: Sequence[int] = (784, 256, 256, 256, 256, 10),
+        activation: str = "sigmoid",
+        placement: str = "before",
+        bias: bool = True,
+        init: str | float = "default",
+        init_scale: float = 1.0,
+        seed: int = 0,
+    ) -> None:
+        if len(widths) < 2 or min(widths) < 1:
+            raise ValueError(f"expected at least two positive widths, got {tuple(widths)}")
+        if not 0 < init_scale < math.inf:
+            raise ValueError(f"init_scale is {init_scale}, expected a positive number")
+        make_norm = norm_maker(norm)
+        make_activation = _one_of(ACTIVATIONS, activation, "activation")
+        order = _one_of(PLACEMENTS, placement, "placement")
+        generator = torch.Generator().manual_seed(seed)
+
+        def linear(inputs: int, outputs: int) -> nn.Linear:
+            # nn.Linear draws weights of its own from the global generator, whose state is restored.
+            # (The "meta" device would draw none, but takes seconds to import.)
+            with torch.random.fork_rng(devices=[]):
+                layer = nn.Linear(inputs, outputs)
+            _initialize(layer, init, activation, generator)
+            return layer
+
+        def hidden(inputs: int, outputs: int) -> nn.Sequential:
+            parts = {
+                "linear": linear(inputs, outputs),
+                "norm": make_norm(outputs),
+                "activation": make_activation(),
+            }
+            if not bias:  # drawn all the same, so that the weights do not depend on it
+                parts["linear"].register_parameter("bias", None)
+            with torch.no_grad():
+                parts["linear"].weight.mul_(init_scale)
+            present = ((name, parts[name]) for name in order if parts[name] is not None)
+            return nn.Sequential(OrderedDict(present))
+
+        blocks = OrderedDict[str, nn.Module]()
+        for number, (inputs, outputs) in enumerate(pairwise(widths[:-1]), 1):
+            blocks[f"hidden_{number}"] = hidden(inputs, outputs)
+        blocks["output"] = linear(widths[-2], widths[-1])
+        super().__init__(blocks)
+
+
+def _one_of(choices: dict[Any, Any], value: object, name: str) -> Any:
+    if value not in choices:
+        raise ValueError(f"{name} is {value!r}, expected one of {list(choices)}")
+    return choices[value]
+
+
+_INITS = ["default", "he", "glorot", "unit gain"]
+
+# The slope at zero, in the quadratic mean over both sides.
+_SLOPES = {"sigmoid": 1 / 4, "tanh": 1.0, "relu": math.sqrt(1 / 2)}
+
+
+def _initialize(
+    layer: nn.Linear, init: str | float, activation: str, generator: torch.Generator
+) -> None:
+    """Draw the weights, then the biases: the order in which PyTorch itself draws them."""
+    if init == "default":
+        bound = 1 / math.sqrt(layer.in_features)
+        nn.init.kaiming_uniform_(layer.weight, a=math.sqrt(5), generator=generator)
+        nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
+        return
+    if init == "he":
+        nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=generator)
+    elif init == "glorot":
+        nn.init.xavier_uniform_(layer.weight, generator=generator)
+    elif init == "unit gain":
+        sigma = 1 / (_SLOPES[activation] * math.sqrt(layer.in_features))
+        nn.init.normal_(layer.weight, 0, sigma, generator=generator)
+    elif isinstance(init, (int, float)) and 0 <= init < math.inf:
+        nn.init.normal_(layer.weight, 0, init, generator=generator)
+    else:
+        raise ValueError(f"init is {init!r}, expected one of {_INITS} or a sigma >= 0")
+    nn.init.zeros_(layer.bias)

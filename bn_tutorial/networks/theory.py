@@ -1,0 +1,150 @@
+"""What random weights do to a signal: predictions for a network at initialization.
+
+They are averages over the weights, for wide layers; the page on depth derives each, and says for
+which networks.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from bn_tutorial.scratch.arrays import Array
+
+
+def signal_gain(slope: float, fan: int, weight_var: float) -> float:
+    """Give the factor by which one layer multiplies the signal (:eq:`eq-signal-gain`).
+
+    Parameters
+    ----------
+    slope : float
+        The slope of the activation where it works.
+    fan : int
+        n, over how many weights a unit sums: the inputs of the layer on the way forward, its
+        outputs on the way back.
+    weight_var : float
+        The variance from which the weights are drawn.
+
+    Returns
+    -------
+    float
+        The factor of the standard deviation over the samples, without a unit.
+
+    Examples
+    --------
+    A sigmoid, and PyTorch's default weights:
+
+    >>> round(1 / signal_gain(0.25, fan=256, weight_var=1 / (3 * 256)), 2)
+    6.93
+    """
+    # [eq-signal-gain]
+    gain = slope * math.sqrt(fan * weight_var)
+    return gain
+
+
+def gradient_growth(activation: Callable[[Array], Array], slope: Callable[[Array], Array]) -> float:
+    """Give the growth of the squared gradient in a layer with a large batch (:eq:`eq-growth`).
+
+    Parameters
+    ----------
+    activation, slope : callable
+        The activation and its derivative, from an ndarray to one of the same shape.
+
+    Returns
+    -------
+    float
+        By how much one layer with batch normalization multiplies the squared norm of the gradient
+        on its way back, without a unit; at least one.
+
+    Notes
+    -----
+    The means over the normal distribution are sums over the midpoints of small intervals. None is
+    at zero, where the rectifier has its kink.
+
+    Examples
+    --------
+    >>> growth = gradient_growth(lambda z: np.maximum(z, 0.0), lambda z: 1.0 * (z > 0))
+    >>> round(growth, 3), round(math.pi / (math.pi - 1), 3)
+    (1.467, 1.467)
+    """
+    z = (np.arange(20_000) + 0.5) / 1_000 - 10
+    weights = np.exp(-(z**2) / 2)
+    weights /= weights.sum()
+
+    def mean(values: Array) -> float:
+        return float(weights @ values)
+
+    # [eq-growth]
+    variance = mean((activation(z) - mean(activation(z))) ** 2)
+    growth = mean(slope(z) ** 2) / variance
+    return growth
+
+
+def gradient_growth_linear(m: int) -> float:
+    """Give the growth of the squared gradient without activations (:eq:`eq-growth-linear`).
+
+    Parameters
+    ----------
+    m : int
+        The batch size, at least four.
+
+    Returns
+    -------
+    float
+        As of :func:`gradient_growth`.
+
+    Raises
+    ------
+    ValueError
+        If the batch is smaller: the mean that this is does not exist.
+
+    Examples
+    --------
+    >>> gradient_growth_linear(8)
+    1.2
+    """
+    _check_batch(m)
+    # [eq-growth-linear]
+    growth = (m - 2) / (m - 3)
+    return growth
+
+
+def gradient_growth_relu(m: int) -> float:
+    """Give the growth of the squared gradient with rectifiers (:eq:`eq-growth-relu`).
+
+    Parameters
+    ----------
+    m : int
+        The batch size, at least four.
+
+    Returns
+    -------
+    float
+        As of :func:`gradient_growth`, which is the limit of a large batch.
+
+    Raises
+    ------
+    ValueError
+        If the batch is smaller: the mean that this is does not exist.
+
+    Examples
+    --------
+    >>> [round(gradient_growth_relu(m), 3) for m in (8, 32, 10_000)]
+    [1.788, 1.522, 1.467]
+    """
+    _check_batch(m)
+    # [eq-two-rectified]
+    theta = math.acos(-1 / (m - 1))
+    p = (math.pi - theta) / (2 * math.pi)
+    b = (math.sin(theta) + (math.pi - theta) * math.cos(theta)) / (2 * math.pi)
+
+    # [eq-growth-relu]
+    growth = m / (m - 3) * (1 / 2 - (1 - p - b) / m) / (1 / 2 - b)
+    return growth
+
+
+def _check_batch(m: int) -> None:
+    if m < 4:
+        raise ValueError(f"m is {m}, expected a batch of at least 4")

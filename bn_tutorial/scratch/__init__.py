@@ -1,0 +1,1 @@
+"""The equations and their layers, in NumPy alone; PyTorch is used to compare with."""

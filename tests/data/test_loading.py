@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import logging
+
+import pytest
+import torch
+
+from bn_tutorial.data import digits, loading, mnist
+from bn_tutorial.data.dataset import Split
+from bn_tutorial.data.loading import load, resolve
+from bn_tutorial.data.mnist import FetchError
+
+pytestmark = pytest.mark.usefixtures("tiny_files")
+
+
+def random_split(count: int, seed: int = 0) -> Split:
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.randint(0, 256, (count, 28, 28), generator=generator, dtype=torch.uint8)
+    return Split(images, torch.arange(count) % 10)
+
+
+def forget():
+    loading._load.cache_clear()
+    loading._mnist_else_digits.cache_clear()
+
+
+@pytest.fixture(autouse=True)
+def cache(monkeypatch, tmp_path):
+    """An empty cache folder, no settings, and nothing decided yet."""
+    for variable in ("BN_TUTORIAL_DATA", "BN_TUTORIAL_DATASET"):
+        monkeypatch.delenv(variable, raising=False)
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("BN_TUTORIAL_CACHE", str(folder))
+    forget()
+    yield folder
+    forget()
+
+
+@pytest.fixture
+def here(monkeypatch, given):
+    """MNIST in the folder that BN_TUTORIAL_DATA names."""
+    monkeypatch.setenv("BN_TUTORIAL_DATA", str(given))
+    return given
+
+
+@pytest.mark.usefixtures("here")
+def test_mnist_is_loaded_from_the_given_folder():
+    dataset = load()
+    assert (dataset.name, dataset.title) == ("mnist", "MNIST")
+    assert dataset.train.images.shape == (20, 28, 28)
+    assert dataset.test.images.shape == (10, 28, 28)
+    assert len(bytes.fromhex(dataset.digest)) == 32
+
+
+@pytest.mark.usefixtures("here")
+def test_the_given_folder_suffices_and_no_cache_folder_is_made(cache):
+    assert resolve() == "mnist"
+    load()
+    assert not cache.exists()
+
+
+def test_mnist_in_the_cache_folder_is_found_without_network(cache, write_mnist):
+    write_mnist(cache / "mnist")
+    assert resolve() == "mnist"
+
+
+@pytest.mark.usefixtures("here")
+def test_choosing_loads_no_images(monkeypatch):
+    monkeypatch.setattr(mnist, "read", lambda _: pytest.fail("images were loaded"))
+    assert resolve() == "mnist"
+
+
+@pytest.mark.usefixtures("here")
+def test_a_process_loads_a_data_set_once():
+    assert load() is load("mnist")
+
+
+@pytest.mark.usefixtures("here")
+def test_a_process_verifies_the_files_once(monkeypatch):
+    assert resolve() == "mnist"
+    monkeypatch.setattr(mnist, "_damage", lambda _: pytest.fail("verified again"))
+    load()
+
+
+def test_a_change_of_the_environment_is_noticed(here, monkeypatch, tmp_path):
+    first = load()
+    other = tmp_path / "other"
+    here.rename(other)
+    monkeypatch.setenv("BN_TUTORIAL_DATA", str(other))
+    assert load() is not first
+
+
+def test_a_relative_folder_is_taken_from_the_working_directory(here, monkeypatch):
+    monkeypatch.chdir(here.parent)
+    monkeypatch.setenv("BN_TUTORIAL_DATA", here.name)
+    assert load().name == "mnist"
+
+
+@pytest.mark.parametrize("ask", [resolve, load])
+def test_a_damaged_file_is_an_error_and_no_reason_to_take_the_digits(here, ask):
+    path = here / "MNIST" / "raw" / "t10k-labels-idx1-ubyte"
+    path.write_bytes(b"damaged")
+    with pytest.raises(ValueError, match="bytes, expected") as error:
+        ask()
+    assert str(path) in str(error.value)
+    assert "unset BN_TUTORIAL_DATA" in str(error.value)
+
+
+@pytest.mark.usefixtures("here")
+def test_the_licence_and_the_authors_of_mnist_travel_with_it():
+    dataset = load()
+    assert dataset.licence == "CC BY-SA 3.0"
+    assert "LeCun" in dataset.source
+    assert "Cortes" in dataset.source
+
+
+def test_without_network_the_digits_are_chosen_and_the_log_says_how_to_get_mnist(caplog):
+    assert resolve() == "digits"
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING
+    assert record.name == "bn_tutorial.data.loading"
+    assert "EMBEDDED DIGITS" in record.getMessage()
+    assert "no network in tests" in record.getMessage()
+    assert "BN_TUTORIAL_DATA=" in record.getMessage()
+
+
+def test_a_process_without_network_looks_for_it_once(caplog):
+    assert [resolve(), resolve()] == ["digits", "digits"]
+    assert len(caplog.records) == 1
+
+
+def test_mnist_chosen_explicitly_fails_rather_than_falling_back(monkeypatch):
+    monkeypatch.setenv("BN_TUTORIAL_DATASET", "mnist")
+    for ask in (resolve, load):
+        with pytest.raises(FetchError, match="BN_TUTORIAL_DATASET=digits"):
+            ask()
+    with pytest.raises(FetchError):
+        load("mnist")
+
+
+@pytest.mark.usefixtures("here")
+def test_digits_chosen_explicitly_win_over_mnist_that_is_there(monkeypatch, caplog):
+    monkeypatch.setenv("BN_TUTORIAL_DATASET", "digits")
+    assert resolve() == "digits"
+    assert not caplog.records
+
+
+@pytest.mark.usefixtures("here")
+def test_another_choice_is_a_value_error_that_names_the_choices(monkeypatch):
+    monkeypatch.setenv("BN_TUTORIAL_DATASET", "MNIST")
+    for ask in (resolve, load):
+        with pytest.raises(ValueError, match=r"'MNIST', expected one of \('mnist', 'digits'\)"):
+            ask()
+    with pytest.raises(ValueError, match=r"'cifar', expected one of \('mnist', 'digits'\)"):
+        load("cifar")
+
+
+def test_the_licence_and_the_authors_of_the_digits_travel_with_them(monkeypatch):
+    parts = [(split.images, split.labels) for split in (random_split(30), random_split(20))]
+    monkeypatch.setattr(digits, "draw", lambda *_: parts)
+    dataset = load("digits")
+    assert (dataset.name, dataset.title) == ("digits", "embedded digits")
+    assert dataset.licence == "CC BY 4.0"
+    assert "E. Alpaydin and C. Kaynak" in dataset.source
+    assert dataset.digest == digits._digest(*parts)
+    assert torch.equal(dataset.train.images, parts[0][0])
+    assert torch.equal(dataset.test.labels, parts[1][1])

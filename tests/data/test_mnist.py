@@ -1,0 +1,267 @@
+from __future__ import annotations
+
+import functools
+import gzip
+import hashlib
+import http.server
+import threading
+import time
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torchvision
+
+from bn_tutorial.data import mnist
+from bn_tutorial.data.mnist import FetchError, find, read
+
+NAMES = tuple(mnist._FILES)
+URLOPEN = urllib.request.urlopen  # before the fixtures take it away
+
+
+pytestmark = pytest.mark.usefixtures("tiny_files")
+
+
+@pytest.fixture
+def cache(tmp_path):
+    return tmp_path / "cache"
+
+
+# ---------------------------------------------------------------------------------------------
+# MNIST that is there
+# ---------------------------------------------------------------------------------------------
+
+
+def test_mnist_is_read_with_its_shapes_and_labels(given, cache, tiny_files):
+    train, test, _ = read(find(given, cache))
+    images = np.frombuffer(tiny_files["train-images-idx3-ubyte"], dtype=np.uint8, offset=16)
+    labels = np.frombuffer(tiny_files["t10k-labels-idx1-ubyte"], dtype=np.uint8, offset=8)
+    assert train[0].shape == (20, 28, 28)
+    assert test[0].shape == (10, 28, 28)
+    assert train[0].flatten().tolist() == images.tolist()
+    assert test[1].tolist() == labels.tolist()
+
+
+def test_the_digest_tells_one_content_from_another(given, monkeypatch):
+    *_, first = read(given)
+    assert len(bytes.fromhex(first)) == 32
+    labels = given / "MNIST" / "raw" / "t10k-labels-idx1-ubyte"
+    alter(labels)
+    md5 = hashlib.md5(labels.read_bytes()).hexdigest()
+    monkeypatch.setitem(mnist._FILES, labels.name, (labels.stat().st_size, md5))
+    *_, second = read(given)
+    assert second != first
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def alter(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
+def leave_compressed(path: Path) -> None:
+    Path(f"{path}.gz").write_bytes(gzip.compress(path.read_bytes()))
+    path.unlink()
+
+
+DAMAGES = pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (truncate, "bytes, expected"),
+        (alter, "its MD5 is"),
+        (Path.unlink, "is missing"),
+        (leave_compressed, "decompress that"),
+    ],
+)
+
+
+@pytest.mark.usefixtures("downloads")
+@DAMAGES
+@pytest.mark.parametrize("name", NAMES)
+def test_a_damaged_file_in_the_given_folder_is_an_error_that_names_it(
+    given, cache, name, damage, said
+):
+    path = given / "MNIST" / "raw" / name
+    damage(path)
+    with pytest.raises(ValueError, match=said) as error:
+        find(given, cache)
+    assert str(path) in str(error.value)
+    assert "unset BN_TUTORIAL_DATA" in str(error.value)
+
+
+@pytest.mark.usefixtures("downloads")
+@DAMAGES
+def test_a_damaged_file_in_the_cache_folder_is_an_error_that_says_what_to_delete(
+    cache, write_mnist, damage, said
+):
+    path = write_mnist(cache / "mnist") / "t10k-images-idx3-ubyte"
+    damage(path)
+    with pytest.raises(ValueError, match=said) as error:
+        find(None, cache)
+    assert str(path) in str(error.value)
+    assert f"Delete the folder {cache / 'mnist'}" in str(error.value)
+
+
+def test_a_given_folder_without_mnist_is_named_in_a_warning_and_passed_over(
+    cache, write_mnist, tmp_path, warnings_of
+):
+    write_mnist(cache / "mnist")
+    assert find(tmp_path / "nothing", cache) == cache / "mnist"
+    assert str(tmp_path / "nothing") in warnings_of()
+
+
+# ---------------------------------------------------------------------------------------------
+# MNIST that must be fetched
+# ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def downloads(monkeypatch, write_mnist):
+    """A downloader that needs no network; the list counts its calls."""
+    calls = []
+
+    def download(root, mirrors):
+        calls.append(mirrors)
+        raw = write_mnist(root)
+        (raw / "train-images-idx3-ubyte.gz").write_bytes(b"what torchvision leaves beside it")
+
+    monkeypatch.setattr(mnist, "_answering_mirrors", lambda: ["mirror"])
+    monkeypatch.setattr(mnist, "_download", download)
+    return calls
+
+
+def test_mnist_is_fetched_once_and_then_found(cache, downloads, tiny_files):
+    assert find(None, cache) == cache / "mnist"
+    find.cache_clear()
+    assert find(None, cache) == cache / "mnist"
+    assert downloads == [["mirror"]]
+    raw = cache / "mnist" / "MNIST" / "raw"
+    assert {path.name for path in raw.iterdir()} == set(tiny_files)  # the archives are gone
+    assert not (cache / "mnist.partial").exists()
+
+
+def test_a_killed_download_leaves_nothing(cache, downloads, write_mnist, monkeypatch):
+    def killed(root, _mirrors):
+        (write_mnist(root) / "t10k-labels-idx1-ubyte").unlink()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(mnist, "_download", killed)
+        with pytest.raises(KeyboardInterrupt):
+            find(None, cache)
+    assert not (cache / "mnist").exists()
+    assert not (cache / "mnist.partial").exists()
+    assert find(None, cache) == cache / "mnist"
+    assert len(downloads) == 1
+
+
+def test_what_a_power_cut_left_is_not_taken_for_data(cache, downloads, write_mnist):
+    (write_mnist(cache / "mnist.partial") / "t10k-labels-idx1-ubyte").unlink()
+    assert find(None, cache) == cache / "mnist"
+    assert len(downloads) == 1
+
+
+@pytest.mark.parametrize("damage", [truncate, alter, Path.unlink])
+def test_a_damaged_download_is_not_kept(cache, downloads, write_mnist, monkeypatch, damage):
+    def half(root, _mirrors):
+        damage(write_mnist(root) / "t10k-labels-idx1-ubyte")
+
+    monkeypatch.setattr(mnist, "_download", half)
+    with pytest.raises(FetchError, match="t10k-labels-idx1-ubyte"):
+        find(None, cache)
+    assert not (cache / "mnist").exists()
+    assert not downloads
+
+
+def test_two_builds_at_once_fetch_once(cache, downloads, monkeypatch):
+    quick = mnist._download
+
+    def slow(root, mirrors):
+        quick(root, mirrors)
+        time.sleep(0.3)
+
+    monkeypatch.setattr(mnist, "_download", slow)
+    found: list[Path] = []
+    threads = [threading.Thread(target=lambda: found.append(find(None, cache))) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [cache / "mnist"] * 2
+    assert len(downloads) == 1
+
+
+@pytest.fixture
+def mirror(monkeypatch, tmp_path, tiny_files):
+    """A mirror on this very machine, and torchvision told of it."""
+    folder = tmp_path / "mirror"
+    folder.mkdir()
+    resources = []
+    for name, content in tiny_files.items():
+        archive = gzip.compress(content, mtime=0)
+        (folder / f"{name}.gz").write_bytes(archive)
+        resources.append((f"{name}.gz", hashlib.md5(archive).hexdigest()))
+    monkeypatch.setattr(torchvision.datasets.MNIST, "resources", resources)
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_args):
+            pass
+
+    handler = functools.partial(Handler, directory=folder)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        address = f"http://127.0.0.1:{server.server_port}/"
+        monkeypatch.setattr(mnist, "_MIRRORS", ("http://127.0.0.1:1/", address))
+        monkeypatch.setattr("urllib.request.urlopen", URLOPEN)
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield folder
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.usefixtures("mirror")
+def test_torchvision_downloads_from_the_mirror_that_answers_and_shows_its_progress(cache, capsys):
+    (images, _), *_ = read(find(None, cache))
+    assert images.shape == (20, 28, 28)
+    assert "100%" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("mirror")
+def test_the_mirror_that_answers_is_tried_first_and_the_others_after_it():
+    silent, answering = mnist._MIRRORS
+    assert mnist._answering_mirrors() == [answering, silent]
+
+
+def test_an_altered_archive_on_the_mirror_is_refused(cache, mirror):
+    alter(mirror / "train-images-idx3-ubyte.gz")
+    with pytest.raises(FetchError, match="could not be downloaded"):
+        find(None, cache)
+    assert not (cache / "mnist").exists()
+    assert not (cache / "mnist.partial").exists()
+
+
+def test_a_login_page_is_not_taken_for_a_mirror(cache, mirror):
+    (mirror / "t10k-labels-idx1-ubyte.gz").write_text("<html>Please log in</html>")
+    with pytest.raises(FetchError, match="the answer is no gzip file"):
+        find(None, cache)
+
+
+def test_the_mirrors_are_those_of_torchvision():
+    assert list(mnist._MIRRORS) == torchvision.datasets.MNIST.mirrors
+
+
+def test_a_name_resolution_that_hangs_is_given_up_within_the_bound(cache, monkeypatch):
+    hanging = threading.Event()
+    monkeypatch.setattr("urllib.request.urlopen", lambda *_args, **_kwargs: hanging.wait(30))
+    monkeypatch.setattr(mnist, "_PATIENCE", 0.2)
+    start = time.monotonic()
+    with pytest.raises(FetchError, match=r"no answer within 0\.2 s"):
+        find(None, cache)
+    assert time.monotonic() - start < 5
+    hanging.set()

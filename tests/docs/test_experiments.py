@@ -1,0 +1,132 @@
+"""The whole sequence, on a site of two scripts: what runs, and when."""
+
+import contextlib
+import os
+import sys
+from types import ModuleType, SimpleNamespace
+
+import pytest
+from sphinx.errors import SphinxError
+from sphinx.testing.util import SphinxTestApp
+
+CONF = """
+extensions = ["experiments", "leftovers", "sphinx_gallery.gen_gallery"]
+exclude_patterns = ["_build"]
+html_context = {}
+html_copy_source = False
+sphinx_gallery_conf = {
+    "examples_dirs": "../tutorial_src", "gallery_dirs": "gallery", "image_scrapers": (),
+    "download_all_examples": False, "write_computation_times": False,
+}
+"""
+SCRIPT = '''"""
+Title
+=====
+
+Text.
+"""
+import os, pathlib
+
+with pathlib.Path({log!r}).open("a") as log:
+    print("{name}", os.environ["BN_TUTORIAL_DATASET"], file=log)
+'''
+
+
+class Site:
+    def __init__(self, root, monkeypatch):
+        self.root = root
+        self.log = root / "log"
+        self.monkeypatch = monkeypatch
+        self.write("bn_tutorial/__init__.py", "")
+        self.write("docs/conf.py", CONF)
+        self.write("docs/index.rst", "Home\n====\n\n.. toctree::\n\n   gallery/index\n")
+        self.write("tutorial_src/GALLERY_HEADER.rst", "Gallery\n=======\n")
+        for section, name in (("01_a", "plot_01_x"), ("02_b", "plot_01_y")):
+            self.write(f"tutorial_src/{section}/GALLERY_HEADER.rst", f"{section}\n----\n")
+            self.script(section, name)
+
+    def write(self, name, text):
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+    def script(self, section, name, more=""):
+        text = SCRIPT.format(name=name, log=str(self.log)) + more
+        self.write(f"tutorial_src/{section}/{name}.py", text)
+
+    def build(self, *, fails=False, dataset="", only=""):
+        """Build as a new process would, with the user's environment; return what ran."""
+        self.log.write_text("")
+        self.monkeypatch.setenv("BN_TUTORIAL_DATASET", dataset)
+        self.monkeypatch.setenv("BN_TUTORIAL_ONLY", only)
+        with pytest.raises(SphinxError) if fails else contextlib.nullcontext():
+            app = SphinxTestApp("html", srcdir=self.root / "docs")
+            try:
+                app.build()
+                assert not app.warning.getvalue()
+            finally:
+                app.cleanup()
+        return self.log.read_text().split("\n")[:-1]
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch):
+    # The real one imports torch, and would look for MNIST.
+    data = ModuleType("data")
+    data.resolve = lambda: os.environ["BN_TUTORIAL_DATASET"] or "mnist"
+    data.load = lambda name: SimpleNamespace(
+        name=name, title=name, licence="L", source="S", digest=name
+    )
+    monkeypatch.setitem(sys.modules, "bn_tutorial.data.loading", data)
+    for name in ("BN_TUTORIAL_DATA", "BN_TUTORIAL_CACHE", "BN_TUTORIAL_EVIDENCE"):
+        monkeypatch.setenv(name, "")  # so that what a build sets is taken back
+    return Site(tmp_path, monkeypatch)
+
+
+def test_scripts_run_when_the_package_or_the_data_changed_and_else_not(site):
+    assert site.build() == ["plot_01_x mnist", "plot_01_y mnist"]
+    assert site.build() == []
+    site.write("bn_tutorial/new.py", "")
+    assert site.build() == ["plot_01_x mnist", "plot_01_y mnist"]
+    assert site.build() == []
+    assert site.build(dataset="digits") == ["plot_01_x digits", "plot_01_y digits"]
+    assert site.build(dataset="digits") == []
+
+
+def test_failed_script_runs_again_and_the_others_do_not(site):
+    site.script("01_a", "plot_01_x", "1 / 0\n")
+    assert len(site.build(fails=True)) == 2
+    assert site.build(fails=True) == ["plot_01_x mnist"]
+    site.script("01_a", "plot_01_x")
+    assert site.build() == ["plot_01_x mnist"]
+
+
+def test_one_page_runs_alone_and_a_full_build_runs_the_others(site):
+    assert site.build(only="02_b/plot_01") == ["plot_01_y mnist"]
+    assert "plot_01_x mnist" in site.build()
+    site.write("bn_tutorial/new.py", "")
+    assert site.build(only="02_b/plot_01_y.py") == ["plot_01_y mnist"]
+    (site.root / "bn_tutorial/new.py").unlink()  # as it was when both ran
+    assert len(site.build()) == 2
+
+
+def test_one_page_that_does_not_exist_is_an_error(site):
+    assert site.build(fails=True, only="03_c") == []
+
+
+def test_one_page_alone_keeps_what_the_others_showed(site):
+    site.script("01_a", "plot_01_x", "print('shown')\n")
+    site.build()
+    site.write("bn_tutorial/new.py", "")
+    site.build(only="02_b/plot_01")
+    assert "shown" in (site.root / "docs/_build/html/gallery/01_a/plot_01_x.html").read_text()
+
+
+def test_renamed_script_leaves_no_page_and_no_evidence(site):
+    site.build()
+    site.write("docs/gallery/evidence/01_a/plot_01_x.json", "{}")
+    folder = site.root / "tutorial_src/01_a"
+    (folder / "plot_01_x.py").rename(folder / "plot_02_z.py")
+    assert site.build() == ["plot_01_x mnist"]  # its text has not changed
+    assert (site.root / "docs/_build/html/gallery/01_a/plot_02_z.html").is_file()
+    assert not [path for path in site.root.glob("docs/**/*plot_01_x*") if path.is_file()]

@@ -1,0 +1,115 @@
+import re
+
+import gallery_figures
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from bn_tutorial.lab import figures
+
+
+@pytest.fixture(autouse=True)
+def _close_figures():
+    yield
+    plt.close("all")
+
+
+def scrape(folder):
+    paths = (str(folder / f"sphx_glr_plot_{number:03}.png") for number in range(1, 10))
+    return gallery_figures.scrape(
+        None, {"image_path_iterator": paths}, {"src_dir": str(folder.parent)}
+    )
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "images").mkdir()
+    return tmp_path / "images"
+
+
+def test_scraper_shows_a_light_and_a_dark_figure_with_its_description(folder):
+    figures.new_figure(alt="An *empty* panel: \\alpha, nothing more.", width=5, height=2)
+    rst = scrape(folder)
+    for theme in ("light", "dark"):
+        assert f".. image:: /images/sphx_glr_plot_001_{theme}.svg" in rst
+        assert (folder / f"sphx_glr_plot_001_{theme}.svg").is_file()
+        assert f"only-{theme}" in rst
+    assert rst.count(":alt: An *empty* panel: \\alpha, nothing more.") == 2
+    assert ":width: 480\n   :height: 192" in rst
+    assert (folder / "sphx_glr_plot_001.png").is_file()
+
+
+def test_scraper_takes_every_open_figure_and_closes_it(folder):
+    for number in range(3):
+        figures.new_figure(alt=f"Empty panel number {number}.")
+    assert scrape(folder).count(".. image::") == 6
+    assert not plt.get_fignums()
+    assert scrape(folder) == ""
+
+
+def test_scraper_refuses_a_figure_without_description_and_closes_it(folder):
+    plt.subplots()
+    with pytest.raises(ValueError, match="alt"):
+        scrape(folder)
+    assert not plt.get_fignums()
+
+
+def test_scraper_refuses_a_colour_without_a_dark_partner(folder):
+    _, axes = figures.new_figure(alt="A red line, which rises.")
+    axes.plot([0, 1], color="#ff0000")
+    with pytest.raises(ValueError, match="#ff0000 would be drawn unchanged"):
+        scrape(folder)
+
+
+def test_dark_figure_has_the_dark_colours_and_no_light_one(folder):
+    _, axes = figures.new_figure(alt="Lines of all colours.")
+    for colour in figures.COLORS.values():
+        axes.plot([0, 1], color=colour)
+    axes.text(0, 0, "in black", color="black")
+    scrape(folder)
+    light = (folder / "sphx_glr_plot_001_light.svg").read_text()
+    dark = (folder / "sphx_glr_plot_001_dark.svg").read_text()
+    assert set(gallery_figures.COLOUR.findall(light)) <= set(figures.DARK)
+    assert set(gallery_figures.COLOUR.findall(dark)) <= set(figures.DARK.values())
+    assert f'<svg fill="{figures.DARK["#000000"]}" ' in dark
+
+
+def test_background_is_transparent(folder):
+    figures.new_figure(alt="An empty panel, nothing more.")
+    scrape(folder)
+    first_patch = re.search(
+        r'id="patch_1".*?style="([^"]*)"',
+        (folder / "sphx_glr_plot_001_light.svg").read_text(),
+        re.DOTALL,
+    )
+    assert "fill: none" in first_patch[1]
+
+
+def test_raster_content_is_the_same_in_light_and_dark(folder):
+    _, axes = figures.new_figure(alt="An image of noise in grey.")
+    axes.imshow(np.random.default_rng(0).normal(size=(8, 8)), cmap="gray")
+    scrape(folder)
+    light, dark = (
+        re.findall(r'"data:image/png;base64,[^"]+"', path.read_text())
+        for path in sorted(folder.glob("*.svg"))
+    )
+    assert light == dark
+    assert len(light) == 1
+
+
+def test_the_same_figure_gives_the_same_bytes(folder):
+    written = []
+    for _ in range(2):
+        _, axes = figures.new_figure(alt="A line in a clipped panel.")
+        axes.plot([0, 1, 4])
+        scrape(folder)
+        written.append([path.read_bytes() for path in sorted(folder.iterdir())])
+    assert written[0] == written[1]
+
+
+def test_what_a_script_adds_has_the_site_style():
+    with plt.rc_context():
+        gallery_figures.use_site_style({}, None)
+        _, axes = figures.new_figure(alt="A line with its legend.")
+        axes.plot([0, 1], label="line")
+        assert axes.legend().get_texts()[0].get_color() == figures.INK

@@ -1,0 +1,145 @@
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from bn_tutorial.networks.perceptron import DeepNet
+
+NORMS = [None, "batch", "layer", "numpy", "actnorm", "ghost:4", "group:2"]
+
+
+def weights(model):
+    return [module.weight for module in model.modules() if isinstance(module, nn.Linear)]
+
+
+def linear_parameters(model):
+    linears = [module for module in model.modules() if isinstance(module, nn.Linear)]
+    return [parameter for linear in linears for parameter in linear.parameters()]
+
+
+class TestDeepNet:
+    @pytest.mark.parametrize("norm", NORMS)
+    def test_ten_logits_come_out_for_every_image(self, norm):
+        assert DeepNet(norm)(torch.zeros(8, 784)).shape == (8, 10)
+
+    @pytest.mark.parametrize("norm", NORMS)
+    def test_blocks_are_linear_norm_activation_by_name(self, norm):
+        names = [name for name, _ in DeepNet(norm).hidden_4.named_children()]
+        assert names == ["linear", *(["norm"] if norm else []), "activation"]
+
+    def test_default_initialization_is_that_of_pytorch_bit_by_bit(self):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(42)
+            theirs = [nn.Linear(784, 256), *(nn.Linear(256, 256) for _ in range(3))]
+            theirs.append(nn.Linear(256, 10))
+        ours = linear_parameters(DeepNet(seed=42))
+        assert all(map(torch.equal, ours, (p for layer in theirs for p in layer.parameters())))
+
+    @pytest.mark.parametrize("init", ["default", "he", "glorot", "unit gain", 0.1])
+    @pytest.mark.parametrize("norm", NORMS[1:])
+    def test_linear_maps_do_not_depend_on_the_norm(self, norm, init):
+        settings = {"widths": (6, 8, 4, 3), "init": init, "seed": 7}
+        plain, normed = DeepNet(**settings), DeepNet(norm, **settings)
+        assert all(map(torch.equal, linear_parameters(plain), linear_parameters(normed)))
+
+    @pytest.mark.parametrize("norm", ["batch", "layer"])
+    def test_norm_stands_before_the_activation_or_after_it(self, norm):
+        for placement, names in (
+            ("before", ["linear", "norm", "activation"]),
+            ("after", ["linear", "activation", "norm"]),
+        ):
+            block = DeepNet(norm, widths=(4, 3, 2), placement=placement).hidden_1
+            assert [name for name, _ in block.named_children()] == names
+
+    def test_hidden_blocks_without_biases_have_the_same_weights(self):
+        with_, without = (DeepNet(widths=(6, 5, 4, 3), bias=bias, seed=1) for bias in (True, False))
+        assert all(map(torch.equal, weights(with_), weights(without)))
+        assert without.hidden_1.linear.bias is None
+        assert without.output.bias is not None
+        assert without(torch.zeros(2, 6)).shape == (2, 3)
+
+    def test_scale_multiplies_the_weights_of_the_hidden_blocks_alone(self):
+        one, ten = (DeepNet(widths=(6, 5, 4, 3), init_scale=scale) for scale in (1.0, 10.0))
+        for name, value in ten.named_parameters():
+            factor = 10 if name.startswith("hidden") and name.endswith("weight") else 1
+            assert torch.equal(value, factor * one.get_parameter(name))
+
+    @pytest.mark.parametrize(
+        ("activation", "slope"), [("sigmoid", 0.25), ("tanh", 1.0), ("relu", 0.5**0.5)]
+    )
+    def test_unit_gain_is_one_over_the_slope_and_the_root_of_the_inputs(self, activation, slope):
+        model = DeepNet(widths=(400, 500, 2), activation=activation, init="unit gain")
+        assert weights(model)[0].std().item() == pytest.approx(1 / (slope * 20), rel=0.01)
+        assert not model.hidden_1.linear.bias.any()
+
+    @pytest.mark.parametrize("norm", ["ghost", "ghost:", "group:x", "batch:2", "group:-2", "none"])
+    def test_norm_that_is_not_known_is_refused(self, norm):
+        with pytest.raises(ValueError, match=f"norm is '{norm}', expected one of"):
+            DeepNet(norm)
+
+    @pytest.mark.parametrize("scale", [0.0, -1.0, float("nan"), float("inf")])
+    def test_scale_must_be_a_positive_number(self, scale):
+        with pytest.raises(ValueError, match="init_scale is"):
+            DeepNet(init_scale=scale)
+
+    def test_numbers_in_the_name_are_groups_and_sizes(self):
+        assert DeepNet("group:4", widths=(4, 8, 2)).hidden_1.norm.num_groups == 4
+        assert DeepNet("ghost:4", widths=(4, 8, 2)).hidden_1.norm.size == 4
+
+    @pytest.mark.parametrize("init", ["default", "he", "glorot", "unit gain", 0.1])
+    def test_seed_decides_the_weights(self, init):
+        first, again, other = (DeepNet(widths=(4, 3, 2), init=init, seed=s) for s in (1, 1, 2))
+        assert all(map(torch.equal, weights(first), weights(again)))
+        assert not torch.equal(weights(first)[0], weights(other)[0])
+
+    @pytest.mark.parametrize("norm", NORMS)
+    @pytest.mark.parametrize("init", ["default", "he", "glorot", "unit gain", 0.1])
+    def test_construction_leaves_the_global_random_state_alone(self, norm, init):
+        before = torch.random.get_rng_state()
+        DeepNet(norm, init=init, seed=3)
+        assert torch.equal(torch.random.get_rng_state(), before)
+
+    @pytest.mark.parametrize(
+        ("init", "sigma"),
+        [("he", math.sqrt(2 / 784)), ("glorot", math.sqrt(2 / (784 + 256))), (0.3, 0.3)],
+    )
+    def test_initialization_has_its_standard_deviation_and_no_bias(self, init, sigma):
+        linear = DeepNet(init=init).hidden_1.linear
+        assert linear.weight.std().item() == pytest.approx(sigma, rel=0.01)
+        assert linear.weight.mean().item() == pytest.approx(0, abs=sigma / 100)
+        assert not linear.bias.any()
+
+    def test_glorot_is_uniform_within_its_bound(self):
+        bound = math.sqrt(6 / (784 + 256))
+        assert DeepNet(init="glorot").hidden_1.linear.weight.abs().max().item() == pytest.approx(
+            bound, rel=1e-3
+        )
+
+    def test_sigma_zero_gives_zero_weights(self):
+        assert not any(weight.any() for weight in weights(DeepNet(init=0.0)))
+
+    @pytest.mark.parametrize(
+        ("activation", "kind"), [("sigmoid", nn.Sigmoid), ("tanh", nn.Tanh), ("relu", nn.ReLU)]
+    )
+    def test_activation_is_chosen_by_name(self, activation, kind):
+        assert isinstance(DeepNet(activation=activation).hidden_2.activation, kind)
+
+    def test_network_without_hidden_block_is_one_linear_map(self):
+        assert [name for name, _ in DeepNet("batch", widths=(4, 2)).named_children()] == ["output"]
+
+    @pytest.mark.parametrize(
+        ("settings", "message"),
+        [
+            ({"norm": "bacth"}, "norm is 'bacth', expected one of .*'batch'"),
+            ({"activation": "gelu"}, "activation is 'gelu', expected one of .*'sigmoid'"),
+            ({"init": "zero"}, "init is 'zero', expected one of .*'default'"),
+            ({"init": -0.1}, "init is -0.1"),
+            ({"init": math.nan}, "init is nan"),
+            ({"widths": (784,)}, r"at least two positive widths, got \(784,\)"),
+            ({"widths": (784, 0, 10)}, "at least two positive widths"),
+        ],
+    )
+    def test_unknown_choice_is_refused_by_name(self, settings, message):
+        with pytest.raises(ValueError, match=message):
+            DeepNet(**settings)
