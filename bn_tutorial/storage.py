@@ -1,9 +1,8 @@
 """The cache folder, and files that are either complete or not there.
 
 Everything that the build remembers (MNIST, the embedded digits, finished training runs, measured
-numbers) lies in one folder, and reaches it by the same way: it is written under a temporary name
-and renamed only when it is complete. A killed build therefore leaves nothing half-written behind
-a real name.
+numbers) lies in one folder. It is written under a temporary name and renamed only when it is
+complete, so that a killed build leaves nothing half-written behind a real name.
 """
 
 from __future__ import annotations
@@ -17,55 +16,75 @@ from pathlib import Path
 import platformdirs
 
 
-def cache_folder(*, create: bool = True) -> Path:
-    """Return the folder in which the build remembers things.
+def named_folder(variable: str) -> Path | None:
+    """Return the folder that an environment variable names, or None where it is not set or empty.
 
-    It is the environment variable ``BN_TUTORIAL_CACHE`` (``~`` is expanded; a relative path is
-    taken from the working directory), else the user's cache folder for ``bn-tutorial``.
+    The path is absolute: ``~`` is expanded, and a relative one is taken from the working directory.
 
-    Parameters
-    ----------
-    create : bool, default True
-        Whether to create the folder, with its parents, when it is not there.
+    Raises
+    ------
+    ValueError
+        If ``~`` stands for nobody's home folder.
+    """
+    value = os.environ.get(variable)
+    if not value:
+        return None
+    try:
+        return Path(value).expanduser().absolute()
+    except RuntimeError as error:
+        raise ValueError(
+            f"{variable} is {value!r}, but there is no such home folder: set it to a path without ~"
+        ) from error
 
-    Returns
-    -------
-    Path
-        An absolute path.
+
+def prepare_folder(folder: Path, variable: str = "BN_TUTORIAL_CACHE") -> Path:
+    """Create a folder, with its parents, unless it is there; return it.
 
     Raises
     ------
     OSError
-        If the folder cannot be created; the message carries its path.
+        If it cannot be created or written to. The message names the folder, and `variable`, the
+        environment variable that can choose another.
     """
-    chosen = os.environ.get("BN_TUTORIAL_CACHE")
-    if chosen:
-        folder = Path(chosen).expanduser().absolute()
-    else:
-        folder = platformdirs.user_cache_path("bn-tutorial", appauthor=False)
-    if create:
+    try:
         folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    except (FileExistsError, NotADirectoryError):
+        problem = "is a file, or lies in one"
+    except OSError as error:
+        problem = f"cannot be created ({error.strerror})"
+    else:
+        # Asked now, because the first file may be written hours later.
+        if os.access(folder, os.W_OK | os.X_OK):
+            return folder
+        problem = "may not be written to"
+    raise OSError(f"{folder} {problem}: set {variable} to a folder that you may write to")
+
+
+def cache_folder(*, create: bool = True) -> Path:
+    """Return the folder in which the build remembers things, as an absolute path.
+
+    It is the one that ``BN_TUTORIAL_CACHE`` names (:func:`named_folder`), else the user's cache
+    folder for ``bn-tutorial``. Unless `create` is false, it is there (:func:`prepare_folder`).
+
+    Raises
+    ------
+    ValueError, OSError
+        As for these two.
+    """
+    folder = named_folder("BN_TUTORIAL_CACHE")
+    if folder is None:
+        folder = platformdirs.user_cache_path("bn-tutorial", appauthor=False)
+    return prepare_folder(folder) if create else folder
 
 
 @contextmanager
 def replace_when_complete(path: Path) -> Iterator[Path]:
     """Write a file so that its name only ever stands for a complete file.
 
-    The block writes to a temporary path in the folder of `path`. When the block ends, the file
-    is flushed to the disk and takes the place of `path` in one step; when it raises, the file is
-    removed and `path` stays as it was.
-
-    Parameters
-    ----------
-    path : Path
-        The file to create or replace. Its folder must exist.
-
-    Yields
-    ------
-    Path
-        A temporary path, unique to this call, which ends in ``.partial``. (`numpy.save` and
-        `numpy.savez` append their own suffix to a path: give them an open file.)
+    The block writes to a temporary path, unique to this call and in the folder of `path`, which
+    must exist. When the block ends, the file is flushed to the disk and takes the place of `path`
+    in one step; when it raises, the file is removed and `path` stays as it was. (`numpy.save` and
+    `numpy.savez` append their own suffix to a path: give them an open file.)
 
     Raises
     ------

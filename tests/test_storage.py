@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-from bn_tutorial.storage import cache_folder, replace_when_complete
+from bn_tutorial.storage import cache_folder, named_folder, prepare_folder, replace_when_complete
 
 
 def test_the_cache_folder_is_the_one_that_the_environment_names(monkeypatch, tmp_path):
@@ -40,6 +41,71 @@ def test_the_cache_folder_is_not_created_on_request(monkeypatch, tmp_path):
     monkeypatch.setenv("BN_TUTORIAL_CACHE", str(tmp_path / "cache"))
     assert cache_folder(create=False) == tmp_path / "cache"
     assert not (tmp_path / "cache").exists()
+
+
+@pytest.mark.parametrize("value", ["~nosuchuser", "~nosuchuser/cache"])
+def test_home_folder_of_nobody_is_a_value_error_that_names_the_variable(monkeypatch, value):
+    monkeypatch.setenv("BN_TUTORIAL_CACHE", value)
+    expected = rf"BN_TUTORIAL_CACHE is '{value}'.*set it to a path without ~"
+    with pytest.raises(ValueError, match=expected):
+        cache_folder()
+    with pytest.raises(ValueError, match=expected):
+        named_folder("BN_TUTORIAL_CACHE")
+
+
+@pytest.mark.parametrize("below", ["", "folder", "folder/of/folders"])
+def test_cache_folder_that_is_a_file_or_lies_in_one_is_named_with_a_remedy(
+    monkeypatch, tmp_path, below
+):
+    (tmp_path / "file").write_text("")
+    folder = tmp_path / "file" / below
+    monkeypatch.setenv("BN_TUTORIAL_CACHE", str(folder))
+    with pytest.raises(OSError, match="is a file, or lies in one") as error:
+        cache_folder()
+    assert f"{folder} " in str(error.value)
+    assert "set BN_TUTORIAL_CACHE to a folder that you may write to" in str(error.value)
+
+
+def test_cache_folder_that_cannot_be_created_is_named_with_the_reason(monkeypatch, tmp_path):
+    folder = tmp_path / ("long" * 100)
+    monkeypatch.setenv("BN_TUTORIAL_CACHE", str(folder))
+    with pytest.raises(OSError, match=r"cannot be created \(") as error:
+        cache_folder()
+    assert f"{folder} " in str(error.value)
+    assert "set BN_TUTORIAL_CACHE" in str(error.value)
+
+
+def test_cache_folder_that_may_not_be_written_to_is_noticed_before_anything_is_computed(
+    monkeypatch, tmp_path
+):
+    monkeypatch.setenv("BN_TUTORIAL_CACHE", str(tmp_path))
+    # Not by taking the right away: root, as which tests may run, has it all the same.
+    monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path or mode == os.R_OK)
+    with pytest.raises(OSError, match="may not be written to") as error:
+        cache_folder()
+    assert f"{tmp_path} " in str(error.value)
+    assert "set BN_TUTORIAL_CACHE" in str(error.value)
+    assert cache_folder(create=False) == tmp_path
+
+
+def test_the_variable_that_chose_a_folder_is_the_one_that_its_error_names(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="set BN_TUTORIAL_CHECKS to"):
+        prepare_folder(tmp_path / "file", variable="BN_TUTORIAL_CHECKS")
+
+
+def test_prepared_folder_is_there_and_may_be_prepared_again(tmp_path):
+    for _ in range(2):
+        assert prepare_folder(tmp_path / "a" / "b") == tmp_path / "a" / "b"
+        assert (tmp_path / "a" / "b").is_dir()
+
+
+@pytest.mark.parametrize("unset", [None, ""])
+def test_variable_that_is_not_set_or_empty_names_no_folder(monkeypatch, unset):
+    monkeypatch.setenv("BN_TUTORIAL_DATA", unset or "")
+    if unset is None:
+        monkeypatch.delenv("BN_TUTORIAL_DATA")
+    assert named_folder("BN_TUTORIAL_DATA") is None
 
 
 def names(folder: Path) -> list[str]:
