@@ -25,7 +25,7 @@ def no_network(*_args, **_kwargs):
 @pytest.fixture
 def tiny_files(monkeypatch):
     """The files by name. Nothing is found yet, and there is no network to fetch anything from."""
-    from bn_tutorial import mnist  # not above: tests of the documentation do without torch
+    from bn_tutorial.data import mnist  # not above: tests of the documentation do without torch
 
     rng = np.random.default_rng(0)
     files = {}

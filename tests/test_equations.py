@@ -8,16 +8,20 @@ import re
 from pathlib import Path
 
 import pytest
-from equation_code import marked_lines
+from equation_code import PACKAGE, marked_lines
 
 ROOT = Path(__file__).parents[1]
 
 MARKERS = [
     label
-    for module in sorted((ROOT / "bn_tutorial").glob("*.py"))
+    for module in sorted(PACKAGE.rglob("*.py"))
     for label in re.findall(r"^ *# \[(eq-[\w-]+)\]$", module.read_text(), re.MULTILINE)
 ]
-TEXTS = {page.stem: page.read_text() for page in sorted((ROOT / "docs").glob("**/*.md"))}
+DOCS = ROOT / "docs"
+TEXTS = {
+    page.relative_to(DOCS).with_suffix("").as_posix(): page.read_text()
+    for page in sorted(DOCS.glob("**/*.md"))
+}
 PAGES = "\n".join(TEXTS.values())
 LABELS = re.findall(r"^\$\$ \((eq-[\w-]+)\)$", PAGES, re.MULTILINE)
 SHOWN = re.findall(r"^```\{equation-code\} (eq-[\w-]+)$", PAGES, re.MULTILINE)
@@ -25,7 +29,7 @@ SHOWN = re.findall(r"^```\{equation-code\} (eq-[\w-]+)$", PAGES, re.MULTILINE)
 
 def cited_in_code():
     """The equations that docstrings and scripts cite."""
-    sources = [*(ROOT / "bn_tutorial").glob("*.py"), *(ROOT / "tutorial_src").glob("*/*.py")]
+    sources = [*PACKAGE.rglob("*.py"), *(ROOT / "tutorial_src").glob("*/*.py")]
     text = "\n".join(source.read_text() for source in sources)
     return set(re.findall(r":eq:`(eq-[\w-]+)`", text))
 
@@ -97,18 +101,5 @@ def test_code_follows_its_equation_directly():
 
 @pytest.mark.parametrize("label", MARKERS)
 def test_marker_stands_above_a_statement(label):
-    _, _, code = marked_lines(label)
+    _, _, code = marked_lines(label, PACKAGE)
     assert " = " in code
-
-
-def test_whole_statements_are_shown_up_to_a_gap_without_their_indentation(tmp_path):
-    code = "def f():\n    # [eq-a]\n    x = g(\n        1,\n    )\n    x += 1\n{}\n    y = 2\n"
-    for end in ("", "    # A comment.", "    return x"):
-        (tmp_path / "m.py").write_text(code.format(end))
-        module, first, shown = marked_lines("eq-a", tmp_path)
-        assert (module.name, first, shown) == ("m.py", 3, "x = g(\n    1,\n)\nx += 1")
-
-
-def test_marker_that_has_gone_is_refused_by_name(tmp_path):
-    with pytest.raises(ValueError, match=r"no line of the package is marked # \[eq-a\]"):
-        marked_lines("eq-a", tmp_path)

@@ -21,12 +21,12 @@ from sphinx.util.docutils import SphinxDirective
 PACKAGE = Path(__file__).parents[2] / "bn_tutorial"
 
 
-def marked_lines(label: str, package: Path = PACKAGE) -> tuple[Path, int, str]:
+def marked_lines(label: str, package: Path) -> tuple[Path, int, str]:
     """Find the statements under a marker: their module, the first line's number, their text.
 
     They end at a blank line, a comment, or a return.
     """
-    for module in sorted(package.glob("*.py")):
+    for module in sorted(package.rglob("*.py")):
         source = module.read_text(encoding="utf-8")
         if found := re.search(rf"^ *# \[{re.escape(label)}\]$", source, re.MULTILINE):
             first = source.count("\n", 0, found.start()) + 2
@@ -51,13 +51,13 @@ class EquationCode(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         """Return the code block with its caption."""
         try:
-            module, first, code = marked_lines(self.arguments[0])
+            module, first, code = marked_lines(self.arguments[0], PACKAGE)
         except ValueError as error:
             raise self.error(str(error)) from error
         self.env.note_dependency(str(module))
         block = nodes.literal_block(code, code, language="python", linenos=True)
         block["highlight_args"] = {"linenostart": first}
-        caption = f"``bn_tutorial/{module.name}``"
+        caption = f"``{module.relative_to(PACKAGE.parent).as_posix()}``"
         if "shape" in self.options:
             caption += f", shape {self.options['shape']}"
         return [container_wrapper(self, block, caption)]
