@@ -5,6 +5,7 @@ Images stay ``uint8`` until :meth:`Dataset.standardize` turns them into the inpu
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -25,10 +26,8 @@ class Split:
 
     Raises
     ------
-    TypeError
-        If a dtype is another.
-    ValueError
-        If a shape is another.
+    TypeError, ValueError
+        If a dtype, or a shape, is another.
 
     Examples
     --------
@@ -66,18 +65,16 @@ class Dataset:
     Parameters
     ----------
     name : {"mnist", "digits"}
-        What :func:`load` calls it.
-    title : str
-        What the pages call it.
-    licence, source : str
-        The terms it is distributed under, and its authors.
+        What :func:`bn_tutorial.data.loading.load` calls it.
+    title, licence, source : str
+        What the pages call it, the terms it is distributed under, and its authors.
     digest : str
         SHA-256 of the content, hexadecimal. For MNIST it is taken over the MD5 sums of its four
         files, which were verified before.
     train, test : Split
         The training and the test set.
     validation : Split, optional
-        Images to choose settings by, which are neither trained nor tested on.
+        Images to choose settings by; nothing is trained or tested on them.
     scale : tuple of two floats, optional
         Mean and standard deviation that :meth:`standardize` takes, in units of full ink (255); by
         default those of the training set.
@@ -108,12 +105,13 @@ class Dataset:
 
         Raises
         ------
-        ValueError
-            If ``count`` is not such a number, or there is a validation set already.
+        TypeError, ValueError
+            If `count` is no integer, or out of bounds, or there is a validation set already.
         """
         if self.validation is not None:
             raise ValueError(f"{self.title} has a validation set already")
-        kept = len(self.train) - _checked_count(count, below=len(self.train))
+        count = _checked_count(count, below=len(self.train))
+        kept = len(self.train) - count
         return replace(
             self,
             train=self.train[:kept],
@@ -122,33 +120,17 @@ class Dataset:
         )
 
     def first(self, count: int) -> Dataset:
-        """Keep only the first training images.
+        """Keep only the first `count` training images; the digest is another.
 
-        Parameters
-        ----------
-        count : int
-            How many, at least one and less than there are.
-
-        Returns
-        -------
-        Dataset
-            With a smaller training set, and a digest of its own.
-
-        Raises
-        ------
-        ValueError
-            If ``count`` is not such a number.
+        Bounds and errors are those of :meth:`hold_out`.
         """
-        _checked_count(count, below=len(self.train))
+        count = _checked_count(count, below=len(self.train))
         return replace(self, train=self.train[:count], digest=f"{self.digest}, first {count}")
 
     def binary(self) -> Dataset:
         """Make every pixel ink or background: 1 from half of full ink on, else 0.
 
-        Returns
-        -------
-        Dataset
-            With a digest of its own. :meth:`standardize` leaves its zeros and ones as they are.
+        :meth:`standardize` leaves these zeros and ones as they are. The digest is another.
         """
 
         def threshold(split: Split) -> Split:
@@ -188,9 +170,8 @@ class Dataset:
     def standardize(self, images: Tensor) -> Tensor:
         """Turn images into network input: flat, with the training set's mean 0 and variance 1.
 
-        Each image becomes ``(images / 255 - mean) / std``, with the scalar `mean` and `std` of all
-        pixels of the training set (0.1307 and 0.3081 for MNIST), also where `images` is the test
-        set.
+        Each image becomes ``(images / 255 - mean) / std``, with `mean` and `std` of all pixels of
+        the training set (for MNIST 0.1307 and 0.3081), also where `images` is the test set.
 
         Parameters
         ----------
@@ -204,10 +185,8 @@ class Dataset:
 
         Raises
         ------
-        TypeError
-            If `images` is not ``uint8``.
-        ValueError
-            If `images` has another shape, or if the training set is constant.
+        TypeError, ValueError
+            If `images` has another dtype or shape, or if the training set is constant.
         """
         _check_images(images)
         if not self.std > 0:
@@ -224,6 +203,12 @@ def _check_images(images: Tensor) -> None:
 
 
 def _checked_count(count: int, below: int) -> int:
+    try:
+        if isinstance(count, bool):  # Python takes True for 1
+            raise TypeError
+        count = operator.index(count)  # NumPy has integers of its own
+    except TypeError:
+        raise TypeError(f"count is {count!r}, expected an integer") from None
     if not 1 <= count < below:
         raise ValueError(f"count is {count}, expected a number from 1 to {below - 1}")
     return count

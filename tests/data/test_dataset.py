@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import FrozenInstanceError
+
+import numpy as np
 import pytest
 import torch
 
 from bn_tutorial.data.dataset import Dataset, Split
-
 
 # ---------------------------------------------------------------------------------------------
 # Split and Dataset
@@ -111,6 +113,48 @@ def test_part_that_is_none_or_all_is_a_value_error(count):
     for method in (whole.hold_out, whole.first):
         with pytest.raises(ValueError, match=f"count is {count}, expected a number from 1 to 49"):
             method(count)
+
+
+@pytest.mark.parametrize("count", [5.0, True, np.True_, "5", None, np.float64(5)])
+def test_count_that_is_no_integer_is_a_type_error(count):
+    whole = random_dataset(random_split(50), random_split(5, seed=1))
+    for method in (whole.hold_out, whole.first):
+        with pytest.raises(TypeError, match=r"count is .*, expected an integer"):
+            method(count)
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.uint8, torch.tensor])
+def test_integer_of_numpy_or_torch_gives_the_same_data_set_as_one_of_python(kind):
+    whole = random_dataset(random_split(50), random_split(5, seed=1))
+    for method in (whole.hold_out, whole.first):
+        ours, theirs = method(5), method(kind(5))
+        assert theirs.digest == ours.digest
+        assert torch.equal(theirs.train.images, ours.train.images)
+
+
+def test_smallest_and_greatest_parts_are_taken():
+    whole = random_dataset(random_split(50), random_split(5, seed=1))
+    for count in (1, 49):
+        assert len(whole.first(count).train) == count
+        assert len(whole.hold_out(count).validation) == count
+
+
+def test_data_sets_and_their_splits_cannot_be_changed_in_place():
+    dataset = random_dataset(random_split(5), random_split(5, seed=1))
+    with pytest.raises(FrozenInstanceError):
+        dataset.digest = "another"
+    with pytest.raises(FrozenInstanceError):
+        dataset.train.labels = dataset.test.labels
+
+
+def test_data_sets_and_their_splits_are_equal_only_to_themselves():
+    split = random_split(5)  # equal tensors answer number by number, which is no answer
+    first, second = (random_dataset(split, split) for _ in range(2))
+    assert first == first
+    assert first != second
+    assert split == split
+    assert split != Split(split.images, split.labels)
+    assert len({split, first, second}) == 3
 
 
 def test_standardizing_leaves_the_images_as_they_were():
