@@ -20,12 +20,18 @@ PAGE = """{title}
 """
 
 
+def modules_in(package: Path) -> list[str]:
+    """Return the names of a package's modules; a wing itself is told of where they are listed."""
+    paths = (path.relative_to(package.parent) for path in package.rglob("*.py"))
+    return [".".join(path.with_suffix("").parts) for path in paths if path.stem[0] != "_"]
+
+
 def write_pages(app: Sphinx) -> None:
     """Write the pages whose text changed, and remove those of modules that are gone."""
     root, folder = Path(app.srcdir).parent, Path(app.srcdir, "api", "generated")
     folder.mkdir(parents=True, exist_ok=True)
-    modules = [f"bn_tutorial.{p.stem}" for p in root.glob("bn_tutorial/*.py") if p.stem[0] != "_"]
-    for old in set(folder.iterdir()) - {folder / f"{module}.rst" for module in modules}:
+    modules = modules_in(root / "bn_tutorial")
+    for old in set(folder.glob("*.rst")) - {folder / f"{module}.rst" for module in modules}:
         old.unlink()
     for module in modules:
         page, text = folder / f"{module}.rst", PAGE.format(title=module, rule="=" * len(module))

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import api_pages
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 class Pair(NamedTuple):
@@ -17,22 +17,25 @@ class Pair(NamedTuple):
 
 def write_pages(root):
     api_pages.write_pages(SimpleNamespace(srcdir=root / "docs"))
-    return {path.name: path for path in (root / "docs/api/generated").iterdir()}
+    return {path.stem: path for path in (root / "docs/api/generated").iterdir()}
 
 
-def test_each_public_module_has_a_page_and_no_other(tmp_path):
+def test_each_public_module_of_each_wing_has_a_page_and_no_other(tmp_path):
     package = tmp_path / "bn_tutorial"
-    package.mkdir()
-    for name in ("__init__", "_private", "moments", "layers"):
+    for wing in ("scratch", "lab"):
+        (package / wing).mkdir(parents=True)
+        (package / wing / "__init__.py").touch()
+    for name in ("__init__", "storage", "scratch/layers", "scratch/_private", "lab/layers"):
         (package / f"{name}.py").touch()
     pages = write_pages(tmp_path)
-    assert set(pages) == {"bn_tutorial.scratch.moments.rst", "bn_tutorial.scratch.layers.rst"}
-    written = pages["bn_tutorial.scratch.moments.rst"].stat().st_mtime_ns
-    assert ".. automodule:: bn_tutorial.scratch.moments\n" in pages["bn_tutorial.scratch.moments.rst"].read_text()
-    (package / "layers.py").unlink()
+    in_lab, others = "bn_tutorial.lab.layers", {"bn_tutorial.storage", "bn_tutorial.scratch.layers"}
+    assert set(pages) == others | {in_lab}
+    assert f".. automodule:: {in_lab}\n" in pages[in_lab].read_text()
+    written = pages["bn_tutorial.storage"].stat().st_mtime_ns
+    (package / "lab" / "layers.py").unlink()
     pages = write_pages(tmp_path)
-    assert set(pages) == {"bn_tutorial.scratch.moments.rst"}
-    assert pages["bn_tutorial.scratch.moments.rst"].stat().st_mtime_ns == written
+    assert set(pages) == others
+    assert pages["bn_tutorial.storage"].stat().st_mtime_ns == written
 
 
 def test_fields_of_named_tuples_are_left_out():
@@ -40,9 +43,9 @@ def test_fields_of_named_tuples_are_left_out():
     assert api_pages.skip(None, "class", "total", Pair.total, False, None) is None
 
 
-def test_reference_lists_every_module_of_the_package():
-    listed = set(
-        re.findall(r"^ +bn_tutorial\.(\w+)$", (ROOT / "docs/api/index.md").read_text(), re.M)
-    )
-    modules = {path.stem for path in ROOT.glob("bn_tutorial/*.py")} - {"__init__"}
-    assert listed == modules
+def test_reference_lists_every_module_of_the_package_once():
+    index = (ROOT / "docs/api/index.md").read_text()
+    listed = re.findall(r"^ +(bn_tutorial\.[\w.]+)$", index, re.MULTILINE)
+    modules = set(api_pages.modules_in(ROOT / "bn_tutorial"))
+    assert (modules - set(listed), set(listed) - modules) == (set(), set())
+    assert len(listed) == len(modules)
