@@ -1,13 +1,13 @@
 """PyTorch networks that differ only in their argument ``norm``.
 
-Every experiment compares arms that share all but one thing. So the initial weights of a
-:class:`DeepNet` depend on its seed, widths and initialization alone, never on its normalization or
-on PyTorch's global random state.
+Arms of a comparison share all but one thing. So the initial weights of a :class:`DeepNet` depend on
+its seed, widths and initialization alone, not on its norm or PyTorch's global random state.
 """
 
 from __future__ import annotations
 
 import math
+import numbers
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from itertools import pairwise
@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from bn_tutorial.networks.norms import norm_maker
+from bn_tutorial.networks.settings import real, whole
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "sigmoid": nn.Sigmoid,
@@ -36,11 +37,12 @@ class DeepNet(nn.Sequential):
     Each hidden block is a linear map, a normalization (if any) and an activation. The children are
     ``hidden_1``, ``hidden_2``, ... and ``output``; the parts of a block are ``linear``, ``norm``
     and ``activation``. So ``hidden_1.activation`` means the same in every arm of a comparison.
+    ``forward`` takes a float Tensor, shape (N, widths[0]), and gives logits, shape (N, widths[-1]).
 
     Parameters
     ----------
     norm : None or str
-        Normalization in the hidden blocks: what :func:`bn_tutorial.networks.norms.norm_maker` takes.
+        Of the hidden blocks: as for :func:`bn_tutorial.networks.norms.norm_maker`.
     widths : sequence of int
         Number of units of each layer, input first, output last.
     activation : {"sigmoid", "tanh", "relu"}
@@ -48,14 +50,14 @@ class DeepNet(nn.Sequential):
     placement : {"before", "after"}
         Whether the normalization stands before the activation or after it.
     bias : bool
-        Whether the linear maps of the hidden blocks have biases.
+        Whether the linear maps of the hidden blocks have biases. By default they do, although
+        batch normalization cancels them, because the arms are to have the same linear maps.
     init : "default", "he", "glorot", "unit gain" or float
-        How the weights of the linear maps are drawn. ``"default"`` is PyTorch's own: weights and
-        biases uniform in ``+-1/sqrt(fan_in)``. The others set the biases to zero: ``"he"`` draws
-        weights from ``N(0, 2/fan_in)``, ``"glorot"`` uniformly in ``+-sqrt(6/(fan_in + fan_out))``,
-        ``"unit gain"`` from ``N(0, 1/(s**2 fan_in))`` where ``s`` is the activation's slope at
-        zero (for the rectifier, the quadratic mean of its slopes on both sides: the same as
-        ``"he"``), and a float sigma (at least zero) from ``N(0, sigma**2)``.
+        ``"default"`` is PyTorch's own: weights and biases uniform in ``+-1/sqrt(fan_in)``. With the
+        others the biases are zero and the weights from ``N(0, 2/fan_in)``, uniform in
+        ``+-sqrt(6/(fan_in + fan_out))``, from ``N(0, 1/(s**2 fan_in))`` where ``s`` is the
+        activation's slope at zero (of ReLU the quadratic mean of both sides: the same as
+        ``"he"``), or from ``N(0, sigma**2)`` for a float sigma, at least zero.
     init_scale : float
         Factor, more than zero, for the initial weights (not the biases) of the hidden blocks.
     seed : int
@@ -63,19 +65,13 @@ class DeepNet(nn.Sequential):
 
     Raises
     ------
-    ValueError
-        If ``norm``, ``activation``, ``placement`` or ``init`` is not one of the above, if
-        ``init_scale`` is not a positive number, or if there are fewer than two widths or one is
-        less than one.
+    TypeError, ValueError
+        If an argument is not one of these, or there are fewer than two widths or one below one.
 
     Notes
     -----
-    ``forward`` takes a float Tensor, shape (N, widths[0]), and returns logits, shape
-    (N, widths[-1]). By default the linear maps keep their biases in front of batch normalization,
-    which cancels them, because the arms are to have the same linear maps.
-
-    ``"he"`` is that of He et al. 2015, "Delving deep into rectifiers"; ``"glorot"`` that of Glorot
-    and Bengio 2010, "Understanding the difficulty of training deep feedforward neural networks".
+    ``"he"``: He et al. 2015, "Delving deep into rectifiers". ``"glorot"``: Glorot and Bengio 2010,
+    "Understanding the difficulty of training deep feedforward neural networks".
 
     Examples
     --------
@@ -96,14 +92,16 @@ class DeepNet(nn.Sequential):
         init_scale: float = 1.0,
         seed: int = 0,
     ) -> None:
+        widths = [whole(width, "a width") for width in widths]
         if len(widths) < 2 or min(widths) < 1:
             raise ValueError(f"expected at least two positive widths, got {tuple(widths)}")
+        init_scale = real(init_scale, "init_scale")
         if not 0 < init_scale < math.inf:
             raise ValueError(f"init_scale is {init_scale}, expected a positive number")
         make_norm = norm_maker(norm)
         make_activation = _one_of(ACTIVATIONS, activation, "activation")
         order = _one_of(PLACEMENTS, placement, "placement")
-        generator = torch.Generator().manual_seed(seed)
+        generator = torch.Generator().manual_seed(whole(seed, "seed"))
 
         def linear(inputs: int, outputs: int) -> nn.Linear:
             # nn.Linear draws weights of its own from the global generator, whose state is restored.
@@ -161,8 +159,9 @@ def _initialize(
     elif init == "unit gain":
         sigma = 1 / (_SLOPES[activation] * math.sqrt(layer.in_features))
         nn.init.normal_(layer.weight, 0, sigma, generator=generator)
-    elif isinstance(init, (int, float)) and 0 <= init < math.inf:
-        nn.init.normal_(layer.weight, 0, init, generator=generator)
     else:
-        raise ValueError(f"init is {init!r}, expected one of {_INITS} or a sigma >= 0")
+        known = isinstance(init, numbers.Real) and not isinstance(init, bool)
+        if not (known and 0 <= float(init) < math.inf):
+            raise ValueError(f"init is {init!r}, expected one of {_INITS} or a sigma >= 0")
+        nn.init.normal_(layer.weight, 0, float(init), generator=generator)
     nn.init.zeros_(layer.bias)

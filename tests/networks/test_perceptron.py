@@ -1,5 +1,6 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -73,10 +74,9 @@ class TestDeepNet:
         assert weights(model)[0].std().item() == pytest.approx(1 / (slope * 20), rel=0.01)
         assert not model.hidden_1.linear.bias.any()
 
-    @pytest.mark.parametrize("norm", ["ghost", "ghost:", "group:x", "batch:2", "group:-2", "none"])
-    def test_norm_that_is_not_known_is_refused(self, norm):
-        with pytest.raises(ValueError, match=f"norm is '{norm}', expected one of"):
-            DeepNet(norm)
+    def test_norm_that_does_not_go_with_the_units_is_refused_by_name(self):
+        with pytest.raises(ValueError, match="norm 'group:16' cannot be given 40 units"):
+            DeepNet("group:16", widths=(4, 40, 2))
 
     @pytest.mark.parametrize("scale", [0.0, -1.0, float("nan"), float("inf")])
     def test_scale_must_be_a_positive_number(self, scale):
@@ -136,6 +136,10 @@ class TestDeepNet:
             ({"init": "zero"}, "init is 'zero', expected one of .*'default'"),
             ({"init": -0.1}, "init is -0.1"),
             ({"init": math.nan}, "init is nan"),
+            ({"init": math.inf}, "init is inf"),
+            ({"init": False}, "init is False, expected one of .* or a sigma >= 0"),
+            ({"init": None}, "init is None, expected one of .* or a sigma >= 0"),
+            ({"init": np.float32(-0.1)}, "init is .*-0.1"),
             ({"widths": (784,)}, r"at least two positive widths, got \(784,\)"),
             ({"widths": (784, 0, 10)}, "at least two positive widths"),
         ],
@@ -143,3 +147,33 @@ class TestDeepNet:
     def test_unknown_choice_is_refused_by_name(self, settings, message):
         with pytest.raises(ValueError, match=message):
             DeepNet(**settings)
+
+    @pytest.mark.parametrize(
+        ("setting", "message"),
+        [
+            ({"widths": (784, 256.0, 10)}, "a width is 256.0, expected an integer"),
+            ({"widths": (784, True, 10)}, "a width is True, expected an integer"),
+            ({"seed": 1.0}, "seed is 1.0, expected an integer"),
+            ({"init_scale": "2"}, "init_scale is '2', expected a number"),
+            ({"init_scale": True}, "init_scale is True, expected a number"),
+        ],
+    )
+    def test_what_is_no_such_number_is_refused_by_name(self, setting, message):
+        with pytest.raises(TypeError, match=message):
+            DeepNet(**setting)
+
+    @pytest.mark.parametrize("real", [np.float32, np.float64, np.float16])
+    @pytest.mark.parametrize("whole", [np.int64, np.int32, np.uint8])
+    def test_numbers_of_numpy_are_numbers(self, real, whole):
+        plain = {"widths": (6, 5, 3), "init": float(real(0.1)), "init_scale": 0.5, "seed": 7}
+        theirs = {
+            "widths": np.array((6, 5, 3), dtype=whole),
+            "init": real(0.1),
+            "init_scale": real(0.5),
+            "seed": whole(7),
+        }
+        ours, same = DeepNet("batch", **plain), DeepNet("batch", **theirs)
+        assert all(map(torch.equal, ours.state_dict().values(), same.state_dict().values()))
+
+    def test_sigma_may_be_an_integer(self):
+        assert torch.equal(weights(DeepNet(init=np.int64(1)))[0], weights(DeepNet(init=1.0))[0])
