@@ -58,8 +58,8 @@ def paired_interval(
     Raises
     ------
     ValueError
-        If the lengths differ, if there are fewer than two pairs, if a number is nan or infinite, or
-        if ``confidence`` is not between 0 and 1.
+        If the lengths differ, there are fewer than two pairs, a number is nan (its run diverged) or
+        infinite (it never reached a level), or ``confidence`` is not between 0 and 1.
 
     Notes
     -----
@@ -81,7 +81,10 @@ def paired_interval(
         raise ValueError(f"got {count} pairs, expected at least 2: one has no spread")
     for name, values in zip(("treated", "control"), pairs, strict=True):
         if not np.isfinite(values).all():
-            raise ValueError(f"{name} is {values.tolist()}, expected finite numbers (diverged?)")
+            why = "diverged" if np.isnan(values).any() else "never reached what was counted"
+            raise ValueError(
+                f"{name} is {values.tolist()}, expected finite numbers: a run that {why} has none"
+            )
     if not 0 < confidence < 1:
         raise ValueError(f"confidence is {confidence}, expected a number between 0 and 1")
     differences = pairs[0] - pairs[1]

@@ -17,6 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bn_tutorial import fingerprint
 from bn_tutorial.storage import cache_folder, replace_when_complete
 
 if TYPE_CHECKING:  # a page that recalls numbers need not wait for PyTorch
@@ -60,13 +61,14 @@ def record(
     -----
     Written as JSON, complete or not at all, into the folder ``BN_TUTORIAL_EVIDENCE``, else
     ``evidence`` in :func:`bn_tutorial.storage.cache_folder`; with the data set's name, title and
-    digest and the versions of what measured.
+    digest, the device, and the versions of what measured.
     """
     path = _path(page)
     origin = data and {"name": data.name, "title": data.title, "digest": data.digest}
     content: dict[str, Any] = {
         "page": page,
         "data": origin,
+        "device": fingerprint.device(),
         "versions": {
             "python": platform.python_version(),
             **{name: version(name) for name in ("bn-tutorial", "numpy", "scipy", "torch")},

@@ -1,4 +1,32 @@
-"""Many runs."""
+"""Train many runs: over the cores of this machine, or on a cluster.
+
+Every run has one thread, so the numbers do not depend on how many are trained at the same time.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+
+import joblib
+import numpy as np
+import numpy.typing as npt
+import torch
+from threadpoolctl import threadpool_limits
+from tqdm import tqdm
+
+from bn_tutorial.data.dataset import Dataset
+from bn_tutorial.fingerprint import Sources
+from bn_tutorial.lab.spec import RunSpec
+from bn_tutorial.lab.store import Store, code_of
+from bn_tutorial.lab.training import History
+
+Bytes = npt.NDArray[np.uint8]
+
+_loaded = Sources()  # the code that this process runs, whatever becomes of the files
+
 
 def run_all(
     runs: Sequence[RunSpec],
@@ -25,54 +53,50 @@ def run_all(
     Returns
     -------
     list of History
-        In the order of ``runs``. The numbers do not depend on ``workers``, bit by bit: every run
-        has one thread.
+        In the order of ``runs``, the same bit by bit for any number of workers.
 
     Raises
     ------
     ValueError
         If ``workers`` is less than one, if a worker of the cluster has several threads, or from a
-        run with settings that cannot be trained; the runs that were finished before are remembered.
+        run with settings that cannot be trained; the runs that were finished before are kept.
     RuntimeError
-        If a process that trains has other sources in memory than this one has on disk.
+        If a process that trains has other code in memory than this one has on disk.
 
     Notes
     -----
-    Each history is written as JSON into the folder ``runs`` of
-    :func:`bn_tutorial.storage.cache_folder` as soon as it is finished, complete or not at all. So a
-    study that was killed goes on where it was. A damaged file is trained anew.
+    Each history goes into the :class:`~bn_tutorial.lab.store.Store` as soon as it is finished, so
+    that a study that was killed goes on where it was.
 
     Where ``BN_TUTORIAL_SCHEDULER`` is the address of a Dask scheduler, the runs train on its
     workers instead. They need the package in the same version, one thread each, and no common disk.
     """
     if workers is not None and workers < 1:
         raise ValueError(f"workers is {workers}, expected at least 1")
-    folder = cache_folder() / "runs"
-    folder.mkdir(exist_ok=True)
-    sources = fingerprint("scratch")
-    paths = [folder / f"{_key(run, data.digest)}.json" for run in runs]
-    remembered = {path: _recall(path) for path in set(paths)}
-    histories = {path: known for path, known in remembered.items() if known is not None}
-    missing = {path: run for path, run in zip(paths, runs, strict=True) if path not in histories}
+    store = Store(data.digest, Sources())
+    wanted = dict.fromkeys(runs)
+    histories = {run: known for run in wanted if (known := store.find(run)) is not None}
+    missing = [run for run in wanted if run not in histories]
     disable = None if progress is None else not progress
-    total, done = len(remembered), len(histories)
+    total, done = len(wanted), len(histories)
     with tqdm(total=total, initial=done, unit="run", disable=disable, leave=False) as bar:
-        for path, history in _train_all(missing, data, sources, workers):
-            _remember(path, missing[path], data.digest, history)
-            histories[path] = history
+        for run, history in _train_all(missing, data, store.sources, workers):
+            store.keep(run, history)
+            histories[run] = history
             bar.update()
-    return [histories[path] for path in paths]
+    return [histories[run] for run in runs]
 
 
 def _train_all(
-    missing: dict[Path, RunSpec], data: Dataset, sources: str, workers: int | None
-) -> Iterator[tuple[Path, History]]:
+    missing: Sequence[RunSpec], data: Dataset, sources: Sources, workers: int | None
+) -> Iterator[tuple[RunSpec, History]]:
     """Yield each history as it is finished; one process is this one."""
     scheduler = os.environ.get("BN_TUTORIAL_SCHEDULER")
     processes = min(workers or joblib.cpu_count(), len(missing))
+    codes = [code_of(run, sources) for run in missing]
     if processes <= 1 and not scheduler:
-        for path, run in missing.items():
-            yield path, _train(run, data, sources)
+        for run, code in zip(missing, codes, strict=True):
+            yield run, _train(run, data, code)
         return
     # One array of bytes rather than the data set itself, because joblib puts a large array into
     # memory that all processes share, and cleans up after itself even where it is killed.
@@ -85,8 +109,8 @@ def _train_all(
             stack.enter_context(joblib.parallel_config("loky", inner_max_num_threads=1))
         parallel = joblib.Parallel(processes, batch_size=1, return_as="generator_unordered")
         yield from parallel(
-            joblib.delayed(_in_worker)(path, run, packed, data.digest, sources)
-            for path, run in missing.items()
+            joblib.delayed(_in_worker)(run, packed, data.digest, code)
+            for run, code in zip(missing, codes, strict=True)
         )
 
 
@@ -102,10 +126,8 @@ def _on_cluster(scheduler: str, packed: Bytes) -> Iterator[None]:
             yield
 
 
-def _in_worker(
-    path: Path, run: RunSpec, packed: Bytes, digest: str, sources: str
-) -> tuple[Path, History]:
-    return path, _train(run, _unpacked(packed, digest), sources)
+def _in_worker(run: RunSpec, packed: Bytes, digest: str, code: str) -> tuple[RunSpec, History]:
+    return run, _train(run, _unpacked(packed, digest), code)
 
 
 _held: dict[str, Dataset] = {}
@@ -119,11 +141,11 @@ def _unpacked(packed: Bytes, digest: str) -> Dataset:
     return _held[digest]
 
 
-def _train(run: RunSpec, data: Dataset, sources: str) -> History:
+def _train(run: RunSpec, data: Dataset, code: str) -> History:
     # A process may have older code in memory: a worker outlives the study it was started for.
-    if sources != _loaded:
+    if code_of(run, _loaded) != code:
         raise RuntimeError(
-            "the sources of bn_tutorial changed while it was in use, or differ between machines: "
+            "the code of bn_tutorial changed while it was in use, or differs between machines: "
             "start again"
         )
     with one_thread(), _named(run):
@@ -135,7 +157,7 @@ def one_thread() -> Iterator[None]:
     """Let PyTorch and NumPy use one thread while a block runs.
 
     The same limit everywhere gives the same bits, and times that do not depend on the machine's
-    number of cores. Whatever happens in the block, the limits are as before when it ends.
+    number of cores. The limits are as before when the block ends or raises.
 
     Examples
     --------
@@ -160,5 +182,3 @@ def _named(run: RunSpec) -> Iterator[None]:
     except Exception as error:
         error.add_note(f"in {run}")
         raise
-
-

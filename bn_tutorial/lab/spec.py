@@ -61,8 +61,12 @@ class RunSpec:
 
         Raises
         ------
-        KeyError
+        ValueError
             If ``measure`` is not a name of ``bn_tutorial.networks.probes.MEASURES``.
         """
-        measure = MEASURES[self.measure] if self.measure else None
+        if self.measure is None:
+            return train(self.model(), data, self.config, progress=False)
+        if self.measure not in MEASURES:
+            raise ValueError(f"measure is {self.measure!r}, expected one of {sorted(MEASURES)}")
+        measure = MEASURES[self.measure]
         return train(self.model(), data, self.config, measure=measure, progress=False)

@@ -1,56 +1,110 @@
-"""Finished runs on disk."""
+"""Where finished runs are kept: one file for each, under a key of all that decides its outcome.
 
-def fingerprint(*modules: str) -> str:
-    """Return what identifies the code that makes the results.
+An unchanged run is not trained twice; a changed one has another key, so that it is never taken from
+the store. What a file says is believed only where it is what was written, and of the run that is
+asked for; anything else is trained again.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import asdict
+from operator import methodcaller
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bn_tutorial import fingerprint
+from bn_tutorial.fingerprint import Sources
+from bn_tutorial.lab.spec import RunSpec
+from bn_tutorial.lab.training import CURVES, History
+from bn_tutorial.networks.norms import parse_norm
+from bn_tutorial.storage import cache_folder, replace_when_complete
+
+_log = logging.getLogger(__name__)
+
+
+class Store:
+    """The finished runs on one data set, made by the code, versions and device of this moment.
 
     Parameters
     ----------
-    *modules : str
-        Modules of the package that take part besides this one, such as ``"scratch"``.
+    digest : str
+        Of the data set.
+    sources : Sources
+        The code.
 
-    Returns
-    -------
-    str
-        SHA-256, hexadecimal, of the sources that take part in a training (this module and what it
-        imports of the package, names and contents) and of the versions of NumPy and PyTorch.
-
-    Examples
-    --------
-    >>> len(fingerprint())
-    64
+    Notes
+    -----
+    The files are JSON, in the folder ``runs`` of :func:`bn_tutorial.storage.cache_folder`; each is
+    complete or not there. A damaged one is named in a warning.
     """
-    state = hashlib.sha256(f"numpy {np.__version__} torch {torch.__version__}".encode())
-    for path in _sources(modules):
-        content = hashlib.sha256(path.read_bytes()).hexdigest()
-        state.update(f"\n{path.name} {content}".encode())
-    return state.hexdigest()
+
+    def __init__(self, digest: str, sources: Sources) -> None:
+        self.digest = digest
+        self.sources = sources
+        self.folder = cache_folder() / "runs"
+        self.folder.mkdir(exist_ok=True)
+        self._made_with = [digest, fingerprint.versions("numpy", "torch"), fingerprint.device()]
+
+    def path(self, run: RunSpec) -> Path:
+        """Return the file of a run, whether it is there or not.
+
+        Raises
+        ------
+        ValueError
+            If the run's normalization is not known.
+        """
+        code = code_of(run, self.sources)
+        return self.folder / f"{fingerprint.of(asdict(run), code, *self._made_with)}.json"
+
+    def keep(self, run: RunSpec, history: History) -> None:
+        """Write a finished run."""
+        content = {"run": asdict(run), "data": self.digest, "history": _to_json(history)}
+        with replace_when_complete(self.path(run)) as partial:
+            partial.write_text(
+                _json({**content, "sha256": fingerprint.of(content)}), encoding="utf-8"
+            )
+
+    def find(self, run: RunSpec) -> History | None:
+        """Read a finished run; None if there is none, or none that can be believed."""
+        path = self.path(run)
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            if content.pop("sha256") != fingerprint.of(content):
+                raise ValueError("it is not what was written")
+            if [content["run"], content["data"]] != json.loads(_json([asdict(run), self.digest])):
+                raise ValueError("it is another run's, or of other data")
+            history = _from_json(content["history"])
+            _check_lengths(history, run)
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            _log.warning("%s is damaged (%s): the run is trained anew", path, error)
+            return None
+        return history
 
 
-def _sources(modules: Iterable[str]) -> list[Path]:
-    """Return the files of this module, of those named, and of all that they import at the top."""
-    package = Path(__file__).parent
-    found, pending = set[str](), {"__init__", "runs", *modules}
-    while pending:
-        found.add(name := pending.pop())
-        for node in ast.parse((package / f"{name}.py").read_bytes()).body:
-            if isinstance(node, ast.ImportFrom) and node.module:
-                root, _, module = node.module.partition(".")
-                if root == "bn_tutorial":
-                    imported = {module} if module else {alias.name for alias in node.names}
-                    pending |= imported - found
-    return sorted(package / f"{name}.py" for name in found)
+def code_of(run: RunSpec, sources: Sources) -> str:
+    """Return the fingerprint of the code that a run executes.
 
+    Of the normalizations and measures, only the run's own count.
 
-_loaded = fingerprint("scratch")  # the code that this process runs, whatever becomes of the files
-
-
-
-def _key(run: RunSpec, digest: str) -> str:
-    """Return the name under which a run is remembered: a hash of all that decides its outcome."""
-    sources = fingerprint("scratch") if run.norm == "scratch" else fingerprint()
-    # The versions of NumPy and PyTorch are part of the fingerprint of the sources.
-    settings = [asdict(run), digest, sources, device().type]
-    return hashlib.sha256(_json(settings).encode()).hexdigest()
+    Raises
+    ------
+    ValueError
+        If the run's normalization is not known.
+    """
+    kind, _ = parse_norm(run.norm)
+    return sources.of_code(
+        "bn_tutorial.lab.spec.RunSpec",
+        chosen={
+            "bn_tutorial.networks.norms.NORMS": [kind],
+            "bn_tutorial.networks.probes.MEASURES": [run.measure] if run.measure else [],
+        },
+    )
 
 
 def _json(content: object) -> str:
@@ -58,41 +112,48 @@ def _json(content: object) -> str:
     return json.dumps(content, allow_nan=False, sort_keys=True, default=methodcaller("item"))
 
 
-def _remember(path: Path, run: RunSpec, digest: str, history: History) -> None:
-    def numbers(curve: Sequence[float]) -> list[float | None]:
-        # JSON has no nan. Its floats, as Python writes them, come back bit by bit.
-        return [None if math.isnan(value) else value for value in curve]
-
-    values: dict[str, Any] = {name: numbers(getattr(history, name)) for name in CURVES}
-    values["measured"] = {name: numbers(curve) for name, curve in history.measured.items()}
-    values |= {"seconds": history.seconds, "diverged_at": history.diverged_at}
-    content = {"run": asdict(run), "data": digest, "history": values}
-    with replace_when_complete(path) as partial:
-        partial.write_text(_json(content), encoding="utf-8")
+def _to_json(history: History) -> dict[str, Any]:
+    return {
+        **{name: _numbers(getattr(history, name)) for name in CURVES},
+        "measured": {name: _numbers(values) for name, values in history.measured.items()},
+        "seconds": history.seconds,
+        "diverged_at": history.diverged_at,
+    }
 
 
-def _recall(path: Path) -> History | None:
-    """Read what was remembered; None if there is nothing, or nothing that can be used."""
+def _from_json(values: dict[str, Any]) -> History:
+    curves = {name: tuple(_array(values[name]).tolist()) for name in CURVES}
+    measured = {name: _array(known) for name, known in values["measured"].items()}
+    return History(
+        **curves,
+        measured=measured,
+        seconds=float(values["seconds"]),
+        diverged_at=values["diverged_at"],
+    )
 
-    def curve(values: list[float | None]) -> tuple[float, ...]:
-        return tuple(math.nan if value is None else float(value) for value in values)
 
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        values = content["history"]
-        for name in CURVES:
-            values[name] = curve(values[name])
-        values["measured"] = {name: curve(known) for name, known in values["measured"].items()}
-        history = History(**values)
-        config = Config(**content["run"]["config"])
-        count = config.evaluations
-        lengths = [len(getattr(history, name)) for name in CURVES]
-        expected = [[count] * 6, [count, count, 0, 0, count, count]]
-        if lengths[:6] not in expected or lengths[6] != config.steps:
-            raise ValueError(f"its curves have lengths {lengths}, expected {count} evaluations")
-    except FileNotFoundError:
-        return None
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        _log.warning("%s is damaged (%s): the run is trained anew", path, error)
-        return None
-    return history
+def _numbers(values: Any) -> Any:
+    """Turn numbers into lists of numbers that JSON knows, bit by bit."""
+    array = np.asarray(values, dtype=np.float64)
+    plain = array.astype(object)
+    plain[~np.isfinite(array)] = [str(value) for value in array[~np.isfinite(array)]]
+    return plain.tolist()  # "nan" and "inf" are no numbers in JSON
+
+
+def _array(values: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
+    return np.array(values, dtype=np.float64)
+
+
+def _check_lengths(history: History, run: RunSpec) -> None:
+    """Refuse curves that this run cannot have."""
+    count, steps = run.config.evaluations, run.config.steps
+    expected = {name: {count} for name in CURVES}
+    for name in ("validation_loss", "validation_accuracy"):
+        expected[name] = {0, count}  # as the data are; the digest of the file decides
+    expected["step_loss"] = {steps}
+    for name, allowed in expected.items():
+        if (length := len(getattr(history, name))) not in allowed:
+            raise ValueError(f"its {name} has {length} values, expected {max(allowed)}")
+    for name, values in history.measured.items():
+        if len(values) != count + 1:
+            raise ValueError(f"its {name} has {len(values)} rows, expected {count + 1}")

@@ -17,7 +17,6 @@ from bn_tutorial.lab.spec import RunSpec
 from bn_tutorial.lab.training import CURVES, History
 
 Key = TypeVar("Key", bound=Hashable)
-Setting = TypeVar("Setting", bound=Hashable)
 Array = npt.NDArray[np.float64]
 
 
@@ -38,7 +37,7 @@ def study(
     seeds : iterable of int
         At least five for a comparison.
     **options
-        As for :func:`run_all`.
+        As for :func:`bn_tutorial.lab.pool.run_all`.
 
     Returns
     -------
@@ -47,7 +46,9 @@ def study(
 
     Examples
     --------
+    >>> import torch
     >>> from bn_tutorial.data.dataset import Dataset, Split
+    >>> from bn_tutorial.lab.training import Config
     >>> images = torch.arange(4 * 784).view(4, 28, 28).to(torch.uint8)
     >>> split = Split(images, torch.tensor([0, 1, 0, 1]))
     >>> data = Dataset("stripes", "stripes", "none", "made here", "0", split, split)
@@ -75,13 +76,14 @@ def curves(histories: Iterable[History], quantity: str) -> Array:
     histories : iterable of History
         Of one arm.
     quantity : str
-        An attribute of :class:`~bn_tutorial.lab.training.History` such as ``"test_accuracy"``, or a
+        A curve of :class:`~bn_tutorial.lab.training.History` such as ``"test_accuracy"``, or a
         name in its ``measured``.
 
     Returns
     -------
     ndarray, float64, shape (histories, evaluations) or (histories, steps)
-        nan where a run had diverged.
+        Of what was measured besides, shape (histories, evaluations + 1, ...). nan where a run had
+        diverged.
 
     Raises
     ------
@@ -97,7 +99,7 @@ def curves(histories: Iterable[History], quantity: str) -> Array:
     )
 
 
-def best(scores: Mapping[Setting, Sequence[float]]) -> Setting:
+def best(scores: Mapping[Key, Sequence[float]]) -> Key:
     """Choose the setting with the highest mean score over the seeds.
 
     Parameters
@@ -108,7 +110,7 @@ def best(scores: Mapping[Setting, Sequence[float]]) -> Setting:
 
     Returns
     -------
-    Setting
+    Key
         The best of those that diverged with no seed; the first of equals.
 
     Raises
@@ -136,7 +138,7 @@ def steps_to(level: float, accuracies: Array, evaluate_every: int) -> Array:
     level : float
         The accuracy.
     accuracies : ndarray, shape (seeds, evaluations)
-        As :func:`bn_tutorial.lab.study.curves` returns them.
+        As :func:`curves` returns them.
     evaluate_every : int
         Steps between two evaluations; the answer is known no more precisely.
 

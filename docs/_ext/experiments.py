@@ -1,8 +1,9 @@
 """Decide what a build runs: on which data, and which scripts of the gallery.
 
-What a script shows depends on more than its text: on the package, on its dependencies and on the
-data. All of that has one fingerprint. When it changes, every script runs again; one that fails,
-or that a killed build left out, is simply not done yet and runs in the next build.
+What a script shows depends on more than its text: on the code of the package that it reaches, on
+libraries, on the data and on the device. All of that has one mark for each script, and one for the
+executed pages. Where it is another than last time, the script runs again; one that fails, or that
+a killed build left out, is simply not done yet and runs in the next build.
 ``BN_TUTORIAL_ONLY=03_in_training/plot_01`` runs the scripts whose names begin so, and leaves the
 others as they are until a full build.
 """
@@ -22,12 +23,20 @@ from sphinx.config import Config
 from sphinx.errors import ConfigError
 from sphinx.util import logging
 
+from bn_tutorial import fingerprint
+from bn_tutorial.fingerprint import Sources
+from bn_tutorial.storage import replace_when_complete
+
 logger = logging.getLogger(__name__)
+
+SCRAPER = Path(__file__).with_name("gallery_figures.py")
+WIDGETS = Path(__file__).with_name("widget_data.py")
 
 
 def prepare(app: Sphinx, config: Config) -> None:
     """Set the environment of the scripts, forget what is out of date, and say what is in use."""
-    source, gallery = Path(app.srcdir).parent / "tutorial_src", Path(app.srcdir) / "gallery"
+    docs = Path(app.srcdir)
+    source, gallery = docs.parent / "tutorial_src", docs / "gallery"
     scripts = state.scripts_in(source)
     only = os.environ.get("BN_TUTORIAL_ONLY", "").removesuffix(".py")
     chosen = [script for script in scripts if script.startswith(only)]
@@ -41,30 +50,43 @@ def prepare(app: Sphinx, config: Config) -> None:
     os.environ["BN_TUTORIAL_EVIDENCE"] = str(gallery / "evidence")
     config.html_context["data"] = data
     logger.info("Data: {title}. {source}. {licence}.".format(**data), color="bold")
+    logger.info("Device: %s.", fingerprint.device(), color="bold")
 
-    package = source.parent.glob("bn_tutorial/**/*.py")
-    scraper = Path(__file__).with_name("gallery_figures.py")
-    mark = state.fingerprint([*package, scraper], data["digest"])
-    changed = built.get("fingerprint") != mark
-    if changed:  # first, so that a build that is killed here has forgotten too much, not too little
-        stamp.unlink(missing_ok=True)
+    sources = Sources(docs.parent / "bn_tutorial")
+    drawing = SCRAPER.read_text(encoding="utf-8")
+    marks = built.get("marks", {})
     for script in chosen:
-        if only or changed or not state.is_current(script, source, gallery):
+        text = (source / f"{script}.py").read_text(encoding="utf-8")
+        mark = fingerprint.of(state.mark_of([text, drawing], sources, data["digest"]), drawing)
+        if only or marks.get(script) != mark or not state.is_current(script, source, gallery):
             state.forget(script, gallery)
+        marks[script] = mark
     state.remove_leftovers(scripts, gallery)
-    if only:  # no stamp: if anything changed, the next full build runs everything
+    gallery.mkdir(exist_ok=True)
+    # Last, so that a build that is killed before it has forgotten too much, not too little.
+    with replace_when_complete(stamp) as partial:
+        kept = {script: marks[script] for script in scripts if script in marks}
+        partial.write_text(json.dumps({"marks": kept, "wishes": wished, "data": data}))
+    if only:
         pattern = "|".join(re.escape(f"{Path(script)}.py") for script in chosen)
         config.sphinx_gallery_conf["filename_pattern"] = f"({pattern})$"
         config.suppress_warnings.append("image.not_readable")  # figures that nobody drew yet
-    else:
-        gallery.mkdir(exist_ok=True)
-        stamp.write_text(json.dumps({"fingerprint": mark, "wishes": wished, "data": data}))
+    prepare_pages(docs, config, sources, data["digest"])
 
-    pages = Path(app.srcdir, "_build", "executed-pages")
-    config.nb_execution_cache_path = str(pages / mark[:16])  # a new folder: nothing is remembered
+
+def prepare_pages(docs: Path, config: Config, sources: Sources, data: str) -> None:
+    """Give the executed pages a cache that remembers nothing where what they depend on changed."""
+    written = (page for page in docs.rglob("*.md") if "_build" not in page.parts)
+    code = [state.cells_of(page.read_text(encoding="utf-8")) for page in sorted(written)]
+    if WIDGETS.is_file():
+        code.append(WIDGETS.read_text(encoding="utf-8"))  # what they show is checked on the pages
+    mark = state.mark_of(code, sources, data)
+    pages = docs / "_build" / "executed-pages"
+    config.nb_execution_cache_path = str(pages / mark[:16])
     os.environ["BN_TUTORIAL_CHECKS"] = str(pages / mark[:16] / "checks")
     for old in set(pages.glob("*")) - {pages / mark[:16]}:
-        shutil.rmtree(old)
+        if old.is_dir():  # a file is the system's, such as .DS_Store
+            shutil.rmtree(old)
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

@@ -7,15 +7,21 @@ without suffix: ``03_in_training/plot_01_compare_training``.
 
 from __future__ import annotations
 
-import hashlib
-import importlib.metadata
+import re
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
 from sphinx_gallery.utils import get_md5sum
 
-DEPENDENCIES = ("numpy", "torch", "torchvision", "scikit-learn", "matplotlib", "sphinx-gallery")
+from bn_tutorial import fingerprint
+from bn_tutorial.fingerprint import Sources
+
+DEPENDENCIES = (
+    *("numpy", "scipy", "sympy", "torch", "torchvision", "scikit-learn", "matplotlib"),
+    "sphinx-gallery",
+)
+CELL = re.compile(r"^```\{code-cell\}.*?\n(?:---\n.*?\n---\n|(?::.*\n)*)(.*?)^```$", re.M | re.S)
 
 
 def scripts_in(folder: Path) -> list[str]:
@@ -24,14 +30,15 @@ def scripts_in(folder: Path) -> list[str]:
     return [path.relative_to(folder).with_suffix("").as_posix() for path in scripts]
 
 
-def fingerprint(sources: Iterable[Path], data: str) -> str:
-    """Return a digest of all that a script's output depends on, its own text apart."""
-    digest = hashlib.sha256(data.encode())
-    for name in DEPENDENCIES:
-        digest.update(f"\n{name} {importlib.metadata.version(name)}".encode())
-    for path in sorted(sources):
-        digest.update(f"\n{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}".encode())
-    return digest.hexdigest()
+def mark_of(code: Iterable[str], sources: Sources, data: str) -> str:
+    """Return the fingerprint of all that the output of some code depends on, its text apart."""
+    reached = [sources.of_script(text) for text in code]
+    return fingerprint.of(reached, fingerprint.versions(*DEPENDENCIES), fingerprint.device(), data)
+
+
+def cells_of(page: str) -> str:
+    """Return the code that a page executes."""
+    return "\n".join(CELL.findall(page))
 
 
 def is_current(script: str, source: Path, gallery: Path) -> bool:
