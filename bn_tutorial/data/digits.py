@@ -2,13 +2,12 @@
 
 The 8x8 digits that come with scikit-learn are enlarged to MNIST's 28x28 pixels and distorted.
 Training and test images stem from different originals. Drawing takes seconds, so :func:`load`
-keeps them in a file until the code of this module, or a library that it draws with, is another.
+keeps them in a file until the code that draws them, or a library that it draws with, is another.
 """
 
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import logging
 from pathlib import Path
 
@@ -17,7 +16,8 @@ import torch
 from filelock import FileLock
 from torch import Tensor
 
-from bn_tutorial.storage import replace_when_complete
+from bn_tutorial import fingerprint
+from bn_tutorial.storage import prepare_folder, replace_when_complete
 
 _log = logging.getLogger(__name__)
 
@@ -58,38 +58,50 @@ def draw(train_count: int, test_count: int, seed: int = 0) -> tuple[_Part, _Part
     images, test_images = (torch.from_numpy(part / 16).float().view(-1, 8, 8) for part in parts[:2])
     labels, test_labels = (torch.from_numpy(part).long() for part in parts[2:])
     generator = torch.Generator().manual_seed(seed)
-    return (
-        _enlarge(images, labels, train_count, generator),
-        _enlarge(test_images, test_labels, test_count, generator),
-    )
+
+    def distorted(originals: Tensor, labels: Tensor, count: int) -> _Part:
+        pick = torch.randperm(count, generator=generator) % len(originals)
+        return enlarge(originals[pick], random_maps(count, generator)), labels[pick]
+
+    return distorted(images, labels, train_count), distorted(test_images, test_labels, test_count)
 
 
-def _enlarge(originals: Tensor, labels: Tensor, count: int, generator: torch.Generator) -> _Part:
-    """Draw `count` distorted images from `originals`, shape (M, 8, 8), values 0 to 1."""
-    pick = torch.randperm(count, generator=generator) % len(originals)
-    maps = _random_maps(count, generator)
-    images = torch.empty(count, 28, 28, dtype=torch.uint8)
+def enlarge(originals: Tensor, maps: Tensor) -> Tensor:
+    """Enlarge and distort one image by each map.
+
+    Parameters
+    ----------
+    originals : Tensor, float32, shape (N, 8, 8)
+        Shares of ink, 0 to 1.
+    maps : Tensor, float32, shape (N, 2, 3)
+        Affine maps, as :func:`random_maps` draws them.
+
+    Returns
+    -------
+    Tensor, uint8, shape (N, 28, 28)
+        Grey values from 0 (background) to 255 (ink).
+    """
+    images = torch.empty(len(maps), 28, 28, dtype=torch.uint8)
     # In batches, because the intermediate images are four bytes a pixel, and the grids eight.
-    for start in range(0, count, 5_000):
+    for start in range(0, len(maps), 5_000):
         part = slice(start, start + 5_000)
-        drawn = originals[pick[part], None]
         grid = torch.nn.functional.affine_grid(
-            maps[part], [len(drawn), 1, 28, 28], align_corners=False
+            maps[part], [len(maps[part]), 1, 28, 28], align_corners=False
         )
         ink = torch.nn.functional.grid_sample(
-            drawn, grid, mode="bicubic", align_corners=False
+            originals[part, None], grid, mode="bicubic", align_corners=False
         ).squeeze(1)
         # An 8x8 value is the share of ink under it, so a stroke ends about where the value is one
         # half; the steeper slope gives the edge MNIST's width, and the stroke its full white.
         images[part] = ((ink - 0.55) * 2 + 0.5).clamp(0, 1).mul(255).round().to(torch.uint8)
-    return images, labels[pick]
+    return images
 
 
-def _random_maps(count: int, generator: torch.Generator) -> Tensor:
-    """Draw affine maps from output to input coordinates, shape (count, 2, 3).
+def random_maps(count: int, generator: torch.Generator) -> Tensor:
+    """Draw affine maps from output to input, float32, shape (count, 2, 3).
 
-    The output is rotated by up to 15 degrees, scaled by up to 10 %, sheared by up to 0.2, and
-    shifted by up to 2 pixels, each way.
+    Coordinates run from -1 to 1, to the right and downwards. The output is rotated by up to 15
+    degrees, scaled by up to 10 %, sheared by up to 0.2, and shifted by up to 2 pixels, each way.
     """
 
     def uniform(bound: float) -> Tensor:
@@ -110,25 +122,17 @@ def _random_maps(count: int, generator: torch.Generator) -> Tensor:
 
 
 def load(cache: Path, train_count: int = 60_000, test_count: int = 10_000) -> _Content:
-    """Read the digits from the cache folder, or draw them and put them there.
+    """Return what :func:`draw` does and its digest, from the cache folder if they are there.
 
-    Parameters
-    ----------
-    cache : Path
-        The folder, created if it is not there. The file in it is ``digits.npz``; one that is
-        damaged is named in a warning, and replaced.
-    train_count, test_count : int
-        How many images.
+    Else they are drawn, and put into ``digits.npz`` there. A damaged file is named in a warning,
+    and replaced. The digest is the SHA-256 of all images and labels, hexadecimal.
 
-    Returns
-    -------
-    train, test : tuple of Tensor
-        What :func:`draw` returns.
-    digest : str
-        SHA-256 of all images and labels, hexadecimal.
+    Raises
+    ------
+    OSError
+        As for :func:`bn_tutorial.storage.prepare_folder`, which creates the folder.
     """
-    cache.mkdir(parents=True, exist_ok=True)
-    path, recipe = cache / "digits.npz", _recipe(train_count, test_count)
+    path, recipe = prepare_folder(cache) / "digits.npz", _recipe(train_count, test_count)
     content = _read(path, recipe)
     if content is None:
         with FileLock(path.with_suffix(".lock")):
@@ -142,9 +146,9 @@ def load(cache: Path, train_count: int = 60_000, test_count: int = 10_000) -> _C
 
 def _recipe(*counts: int) -> str:
     """Return what tells digits drawn by this code from digits drawn by another."""
-    source = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
-    versions = (importlib.metadata.version(name) for name in ("torch", "scikit-learn"))
-    return " ".join([source, *versions, *map(str, counts)])
+    code = fingerprint.of_code(f"{__name__}.draw")
+    versions = fingerprint.versions("torch", "scikit-learn")
+    return " ".join([code, *versions.values(), *map(str, counts)])
 
 
 def _digest(*parts: _Part) -> str:
