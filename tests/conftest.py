@@ -34,11 +34,9 @@ def tiny_files(monkeypatch):
         files[f"{part}-images-idx3-ubyte"] = idx(images)
         files[f"{part}-labels-idx1-ubyte"] = idx(rng.integers(0, 10, count, dtype=np.uint8))
     sums = {name: (len(file), hashlib.md5(file).hexdigest()) for name, file in files.items()}
-    monkeypatch.setattr(mnist, "_FILES", sums)
+    monkeypatch.setattr(mnist, "FILES", sums)
     monkeypatch.setattr("urllib.request.urlopen", no_network)
-    mnist.ensure.cache_clear()
-    yield files
-    mnist.ensure.cache_clear()
+    return files
 
 
 @pytest.fixture

@@ -1,10 +1,9 @@
 """Which data set, and from where: MNIST, or digits that need no network.
 
-MNIST is looked for in the folder ``BN_TUTORIAL_DATA`` (a torchvision root: it holds
-``MNIST/raw``), then in the cache folder, and is otherwise downloaded there by torchvision. Where
-that is impossible, the 8x8 digits that come with scikit-learn are enlarged and distorted into as
-many images of the same shape, so that every experiment runs unchanged.
-``BN_TUTORIAL_DATASET=mnist`` or ``digits`` chooses explicitly.
+MNIST is looked for in the folder that ``BN_TUTORIAL_DATA`` names (a torchvision root: it holds
+``MNIST/raw``), then in the cache folder, and is otherwise downloaded there. Where that is
+impossible, :mod:`bn_tutorial.data.digits` draws as many images of the same shape, so that every
+experiment runs unchanged. ``BN_TUTORIAL_DATASET=mnist`` or ``digits`` chooses explicitly.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from pathlib import Path
 
 from bn_tutorial.data import digits, mnist
 from bn_tutorial.data.dataset import Dataset, Split
-from bn_tutorial.storage import cache_folder
+from bn_tutorial.storage import cache_folder, named_folder
 
 _log = logging.getLogger(__name__)
 
@@ -41,12 +40,12 @@ _NAMES = tuple(_ABOUT)
 
 
 def resolve() -> str:
-    """Decide which data set this process uses, and fetch MNIST where that is needed.
+    """Decide which data set this process uses: verify MNIST, fetch it first, or fall back.
 
-    Where MNIST is found, this verifies its files and loads nothing. Otherwise it is downloaded
-    into the cache folder; a machine without network finds out within seconds, is told so by a
-    warning of the logger ``bn_tutorial.data.loading``, and gets the digits. A process decides once for
-    each setting of the environment.
+    Nothing is loaded. A machine without network finds out within seconds, is told so by a warning
+    of the logger ``bn_tutorial.data.loading``, and gets the digits. A process decides once for each
+    setting of the environment; to have several decide alike, and only one of them try the network,
+    put the answer into ``BN_TUTORIAL_DATASET`` of their environment.
 
     Returns
     -------
@@ -56,16 +55,13 @@ def resolve() -> str:
     Raises
     ------
     ValueError
-        If ``BN_TUTORIAL_DATASET`` is neither ``mnist`` nor ``digits``, or if a file of MNIST is
-        missing or damaged: the message names the file and what to do. There is no silent fallback
-        from damaged data.
+        If ``BN_TUTORIAL_DATASET`` is neither ``mnist`` nor ``digits``, if ``BN_TUTORIAL_DATA`` or
+        ``BN_TUTORIAL_CACHE`` names no path, or if a file of MNIST is damaged, which is no reason
+        to take other data: the message says what to do.
     bn_tutorial.data.mnist.FetchError
         If ``BN_TUTORIAL_DATASET`` is ``mnist``, which is not here and cannot be downloaded.
-
-    Notes
-    -----
-    To have several processes decide alike, and only one of them try the network, put the name into
-    ``BN_TUTORIAL_DATASET`` of their environment.
+    OSError
+        As for :func:`bn_tutorial.storage.cache_folder`.
     """
     explicit = os.environ.get("BN_TUTORIAL_DATASET")
     if not explicit:
@@ -83,20 +79,12 @@ def load(name: str | None = None) -> Dataset:
     Parameters
     ----------
     name : {"mnist", "digits"}, optional
-        Which one; by default what :func:`resolve` says.
+        Which one; by default what :func:`resolve` says. The errors are the same.
 
     Returns
     -------
     Dataset
-        60,000 training and 10,000 test images. A process loads it once: do not change it in
-        place.
-
-    Raises
-    ------
-    ValueError
-        If `name` is another, or a file of MNIST is missing or damaged.
-    bn_tutorial.data.mnist.FetchError
-        If MNIST is asked for, is not here and cannot be downloaded.
+        60,000 training and 10,000 test images. A process loads it once: do not change it in place.
     """
     if name is None:
         name = resolve()
@@ -107,11 +95,8 @@ def load(name: str | None = None) -> Dataset:
 
 def _places() -> tuple[Path | None, Path]:
     """Return the folder that ``BN_TUTORIAL_DATA`` names, if any, and the cache folder."""
-    given = os.environ.get("BN_TUTORIAL_DATA")
-    return (
-        Path(given).expanduser().absolute() if given else None,
-        cache_folder(create=False),  # not needed, and maybe not possible, where MNIST is found
-    )
+    # The latter is not needed, and maybe cannot be created, where MNIST is found.
+    return named_folder("BN_TUTORIAL_DATA"), cache_folder(create=False)
 
 
 @functools.cache
@@ -122,7 +107,13 @@ def _load(name: str, given: Path | None, cache: Path) -> Dataset:
         train, test, digest = digits.load(cache)
     about = _ABOUT[name]
     return Dataset(
-        name, about["title"], about["licence"], about["source"], digest, Split(*train), Split(*test)
+        name=name,
+        title=about["title"],
+        licence=about["licence"],
+        source=about["source"],
+        digest=digest,
+        train=Split(*train),
+        test=Split(*test),
     )
 
 

@@ -22,10 +22,12 @@ from pathlib import Path
 from filelock import FileLock
 from torch import Tensor
 
+from bn_tutorial.storage import prepare_folder
+
 _log = logging.getLogger(__name__)
 
 # The four files as they lie in MNIST/raw, decompressed: size in bytes, MD5.
-_FILES = {
+FILES = {
     "train-images-idx3-ubyte": (47_040_016, "6bbc9ace898e44ae57da46a324031adb"),
     "train-labels-idx1-ubyte": (60_008, "a25bea736e30d166cdddb491f175f624"),
     "t10k-images-idx3-ubyte": (7_840_016, "2646ac647ad5339dbf082846283269ea"),
@@ -33,25 +35,19 @@ _FILES = {
 }
 
 # torchvision's mirrors, written out: importing it takes longer than learning that none answers.
-_MIRRORS = ("https://ossci-datasets.s3.amazonaws.com/mnist/", "http://yann.lecun.com/exdb/mnist/")
+MIRRORS = ("https://ossci-datasets.s3.amazonaws.com/mnist/", "http://yann.lecun.com/exdb/mnist/")
 
-_PATIENCE = 5.0  # seconds until a mirror must have answered, name resolution included
-_STALL = 15.0  # seconds that a download may stand still
+PATIENCE = 5.0  # seconds until a mirror must have answered, name resolution included
+STALL = 15.0  # seconds that a download may stand still
 
 
 class FetchError(RuntimeError):
-    """MNIST is not on this machine and could not be downloaded.
-
-    Parameters
-    ----------
-    reason : str
-        Why not. The message says after it how to get MNIST, or do without.
-    """
+    """MNIST is not here and could not be downloaded: why, and how to get it or do without."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(
             f"{reason}. To have MNIST, run again with a network connection, or put its four files "
-            f"({', '.join(_FILES)}) into FOLDER/MNIST/raw and set BN_TUTORIAL_DATA=FOLDER. "
+            f"({', '.join(FILES)}) into FOLDER/MNIST/raw and set BN_TUTORIAL_DATA=FOLDER. "
             "To do without, set BN_TUTORIAL_DATASET=digits."
         )
 
@@ -63,11 +59,10 @@ def ensure(given: Path | None, cache: Path) -> Path:
     Parameters
     ----------
     given : Path or None
-        The folder that the user named, if any. It is passed over, with a warning, where it holds
-        no ``MNIST/raw``.
+        The folder that the user named, if any. Where it holds no ``MNIST/raw``, it is passed over,
+        with a warning.
     cache : Path
-        The cache folder: ``mnist`` in it is searched next, and is otherwise downloaded. It is
-        created where that is needed.
+        The cache folder: ``mnist`` in it is searched next, and otherwise downloaded.
 
     Returns
     -------
@@ -77,9 +72,11 @@ def ensure(given: Path | None, cache: Path) -> Path:
     Raises
     ------
     ValueError
-        If a file is missing or damaged: the message names the file and what to do.
+        If a file is missing, damaged or unreadable: the message names it and what to do.
     FetchError
         If MNIST is not here and cannot be downloaded. Without a network that takes seconds.
+    OSError
+        As for :func:`bn_tutorial.storage.prepare_folder`, which creates the cache folder.
     """
     if given is not None:
         if _raw(given).is_dir():
@@ -96,11 +93,6 @@ def ensure(given: Path | None, cache: Path) -> Path:
 def read(root: Path) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor], str]:
     """Read the files that :func:`ensure` has verified, with torchvision's own reader.
 
-    Parameters
-    ----------
-    root : Path
-        A torchvision root.
-
     Returns
     -------
     train, test : tuple of Tensor
@@ -112,8 +104,8 @@ def read(root: Path) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor], str]
     # format (MNIST/processed/training.pt) where one is left, which nobody has verified.
     from torchvision.datasets.mnist import read_image_file, read_label_file
 
-    images, labels, test_images, test_labels = (str(_raw(root) / name) for name in _FILES)
-    sums = "".join(md5 for _, md5 in _FILES.values())
+    images, labels, test_images, test_labels = (str(_raw(root) / name) for name in FILES)
+    sums = "".join(md5 for _, md5 in FILES.values())
     return (
         (read_image_file(images), read_label_file(labels)),
         (read_image_file(test_images), read_label_file(test_labels)),
@@ -132,15 +124,19 @@ def _verify(root: Path, remedy: str) -> None:
 
 def _damage(root: Path) -> str | None:
     """Say which of the four files under `root` is not as it should be, and why, or None."""
-    for name, (size, md5) in _FILES.items():
+    for name, (size, md5) in FILES.items():
         path = _raw(root) / name
-        if not path.is_file():
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
             hint = " (there is a .gz of it: decompress that)" if Path(f"{path}.gz").exists() else ""
             return f"{path} is missing{hint}"
-        if (actual := path.stat().st_size) != size:
-            return f"{path} is damaged: it has {actual} bytes, expected {size}"
+        except OSError as error:
+            return f"{path} cannot be read ({error.strerror})"
+        if len(content) != size:
+            return f"{path} is damaged: it has {len(content)} bytes, expected {size}"
         # MD5 tells damage from soundness here, not friend from foe.
-        found = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+        found = hashlib.md5(content, usedforsecurity=False).hexdigest()
         if found != md5:
             return f"{path} is damaged: its MD5 is {found}, expected {md5}"
     return None
@@ -149,7 +145,7 @@ def _damage(root: Path) -> str | None:
 def _fetch(root: Path) -> None:
     """Download MNIST under `root`, which comes into being complete or not at all."""
     mirrors = _answering_mirrors()
-    root.parent.mkdir(parents=True, exist_ok=True)
+    prepare_folder(root.parent)
     with FileLock(root.with_suffix(".lock")):
         if _raw(root).is_dir():
             return  # another process has fetched it while this one waited
@@ -178,7 +174,7 @@ def _download(root: Path, mirrors: Sequence[str]) -> None:
     fetcher = type("MNIST", (datasets.MNIST,), {"mirrors": list(mirrors)})
     # torchvision passes no timeout of its own, so that only the process-wide default reaches it.
     before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(_STALL)
+    socket.setdefaulttimeout(STALL)
     try:
         fetcher(root, download=True)
     except (OSError, RuntimeError, http.client.HTTPException) as error:
@@ -194,17 +190,17 @@ def _answering_mirrors() -> list[str]:
     therefore asked in daemon threads, which can be left behind.
     """
     answers: queue.SimpleQueue[tuple[str, str | None]] = queue.SimpleQueue()
-    for mirror in _MIRRORS:
+    for mirror in MIRRORS:
         threading.Thread(target=_ask, args=(mirror, answers), daemon=True).start()
-    deadline = time.monotonic() + _PATIENCE
-    failures = dict.fromkeys(_MIRRORS, f"no answer within {_PATIENCE:g} s")
-    for _ in _MIRRORS:
+    deadline = time.monotonic() + PATIENCE
+    failures = dict.fromkeys(MIRRORS, f"no answer within {PATIENCE:g} s")
+    for _ in MIRRORS:
         try:
             mirror, failure = answers.get(timeout=max(0.0, deadline - time.monotonic()))
         except queue.Empty:
             break
         if failure is None:
-            return [mirror, *(other for other in _MIRRORS if other != mirror)]
+            return [mirror, *(other for other in MIRRORS if other != mirror)]
         failures[mirror] = failure
     reasons = "; ".join(f"{mirror}: {failure}" for mirror, failure in failures.items())
     raise FetchError(f"MNIST is not on this machine and cannot be downloaded ({reasons})")
@@ -217,7 +213,7 @@ def _ask(mirror: str, answers: queue.SimpleQueue[tuple[str, str | None]]) -> Non
     )
     try:
         # urllib, as torchvision does: what holds for its proxies holds for the download.
-        with urllib.request.urlopen(request, timeout=_PATIENCE) as response:
+        with urllib.request.urlopen(request, timeout=PATIENCE) as response:
             start = response.read(2)
     except Exception as error:  # whatever it is, it is this mirror's reason
         answers.put((mirror, f"{type(error).__name__}: {error}"))

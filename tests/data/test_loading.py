@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import hashlib
+import io
 import logging
 
 import pytest
 import torch
 
-from bn_tutorial.data import digits, loading, mnist
+from bn_tutorial.data import digits, mnist
 from bn_tutorial.data.dataset import Split
 from bn_tutorial.data.loading import load, resolve
 from bn_tutorial.data.mnist import FetchError
@@ -19,21 +21,14 @@ def random_split(count: int, seed: int = 0) -> Split:
     return Split(images, torch.arange(count) % 10)
 
 
-def forget():
-    loading._load.cache_clear()
-    loading._mnist_else_digits.cache_clear()
-
-
 @pytest.fixture(autouse=True)
 def cache(monkeypatch, tmp_path):
-    """An empty cache folder, no settings, and nothing decided yet."""
+    """An empty cache folder, where nothing was decided or loaded yet, and no settings."""
     for variable in ("BN_TUTORIAL_DATA", "BN_TUTORIAL_DATASET"):
         monkeypatch.delenv(variable, raising=False)
     folder = tmp_path / "cache"
     monkeypatch.setenv("BN_TUTORIAL_CACHE", str(folder))
-    forget()
-    yield folder
-    forget()
+    return folder
 
 
 @pytest.fixture
@@ -75,10 +70,12 @@ def test_a_process_loads_a_data_set_once():
     assert load() is load("mnist")
 
 
-@pytest.mark.usefixtures("here")
-def test_a_process_verifies_the_files_once(monkeypatch):
+def test_a_process_verifies_the_files_once(here):
     assert resolve() == "mnist"
-    monkeypatch.setattr(mnist, "_damage", lambda _: pytest.fail("verified again"))
+    labels = here / "MNIST" / "raw" / "t10k-labels-idx1-ubyte"
+    content = bytearray(labels.read_bytes())
+    content[-1] ^= 1
+    labels.write_bytes(content)  # which would be noticed
     load()
 
 
@@ -112,6 +109,22 @@ def test_the_licence_and_the_authors_of_mnist_travel_with_it():
     assert dataset.licence == "CC BY-SA 3.0"
     assert "LeCun" in dataset.source
     assert "Cortes" in dataset.source
+
+
+@pytest.mark.parametrize("variable", ["BN_TUTORIAL_DATA", "BN_TUTORIAL_CACHE"])
+@pytest.mark.parametrize("ask", [resolve, load])
+def test_home_folder_of_nobody_is_an_error_that_names_the_variable(monkeypatch, variable, ask):
+    monkeypatch.setenv(variable, "~nosuchuser/data")
+    with pytest.raises(ValueError, match=rf"{variable} is '~nosuchuser/data'"):
+        ask()
+
+
+@pytest.mark.parametrize("name", ["mnist", "digits"])
+def test_cache_folder_that_is_a_file_is_an_error_that_names_the_variable(monkeypatch, cache, name):
+    cache.write_text("")
+    monkeypatch.setattr("urllib.request.urlopen", lambda *_, **__: io.BytesIO(b"\x1f\x8b"))
+    with pytest.raises(OSError, match=r"cache is a file.*set BN_TUTORIAL_CACHE to"):
+        load(name)
 
 
 def test_without_network_the_digits_are_chosen_and_the_log_says_how_to_get_mnist(caplog):
@@ -162,6 +175,7 @@ def test_the_licence_and_the_authors_of_the_digits_travel_with_them(monkeypatch)
     assert (dataset.name, dataset.title) == ("digits", "embedded digits")
     assert dataset.licence == "CC BY 4.0"
     assert "E. Alpaydin and C. Kaynak" in dataset.source
-    assert dataset.digest == digits._digest(*parts)
+    content = b"".join(tensor.numpy().tobytes() for part in parts for tensor in part)
+    assert dataset.digest == hashlib.sha256(content).hexdigest()
     assert torch.equal(dataset.train.images, parts[0][0])
     assert torch.equal(dataset.test.labels, parts[1][1])

@@ -4,6 +4,8 @@ import functools
 import gzip
 import hashlib
 import http.server
+import io
+import socket
 import threading
 import time
 import urllib.request
@@ -14,9 +16,9 @@ import pytest
 import torchvision
 
 from bn_tutorial.data import mnist
-from bn_tutorial.data.mnist import FetchError, find, read
+from bn_tutorial.data.mnist import FetchError, ensure, read
 
-NAMES = tuple(mnist._FILES)
+NAMES = tuple(mnist.FILES)
 URLOPEN = urllib.request.urlopen  # before the fixtures take it away
 
 
@@ -34,7 +36,7 @@ def cache(tmp_path):
 
 
 def test_mnist_is_read_with_its_shapes_and_labels(given, cache, tiny_files):
-    train, test, _ = read(find(given, cache))
+    train, test, _ = read(ensure(given, cache))
     images = np.frombuffer(tiny_files["train-images-idx3-ubyte"], dtype=np.uint8, offset=16)
     labels = np.frombuffer(tiny_files["t10k-labels-idx1-ubyte"], dtype=np.uint8, offset=8)
     assert train[0].shape == (20, 28, 28)
@@ -49,7 +51,7 @@ def test_the_digest_tells_one_content_from_another(given, monkeypatch):
     labels = given / "MNIST" / "raw" / "t10k-labels-idx1-ubyte"
     alter(labels)
     md5 = hashlib.md5(labels.read_bytes()).hexdigest()
-    monkeypatch.setitem(mnist._FILES, labels.name, (labels.stat().st_size, md5))
+    monkeypatch.setitem(mnist.FILES, labels.name, (labels.stat().st_size, md5))
     *_, second = read(given)
     assert second != first
 
@@ -64,6 +66,11 @@ def alter(path: Path) -> None:
     path.write_bytes(content)
 
 
+def make_a_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
 def leave_compressed(path: Path) -> None:
     Path(f"{path}.gz").write_bytes(gzip.compress(path.read_bytes()))
     path.unlink()
@@ -76,6 +83,7 @@ DAMAGES = pytest.mark.parametrize(
         (alter, "its MD5 is"),
         (Path.unlink, "is missing"),
         (leave_compressed, "decompress that"),
+        (make_a_folder, "cannot be read"),
     ],
 )
 
@@ -89,7 +97,7 @@ def test_a_damaged_file_in_the_given_folder_is_an_error_that_names_it(
     path = given / "MNIST" / "raw" / name
     damage(path)
     with pytest.raises(ValueError, match=said) as error:
-        find(given, cache)
+        ensure(given, cache)
     assert str(path) in str(error.value)
     assert "unset BN_TUTORIAL_DATA" in str(error.value)
 
@@ -102,7 +110,7 @@ def test_a_damaged_file_in_the_cache_folder_is_an_error_that_says_what_to_delete
     path = write_mnist(cache / "mnist") / "t10k-images-idx3-ubyte"
     damage(path)
     with pytest.raises(ValueError, match=said) as error:
-        find(None, cache)
+        ensure(None, cache)
     assert str(path) in str(error.value)
     assert f"Delete the folder {cache / 'mnist'}" in str(error.value)
 
@@ -111,7 +119,7 @@ def test_a_given_folder_without_mnist_is_named_in_a_warning_and_passed_over(
     cache, write_mnist, tmp_path, warnings_of
 ):
     write_mnist(cache / "mnist")
-    assert find(tmp_path / "nothing", cache) == cache / "mnist"
+    assert ensure(tmp_path / "nothing", cache) == cache / "mnist"
     assert str(tmp_path / "nothing") in warnings_of()
 
 
@@ -121,79 +129,130 @@ def test_a_given_folder_without_mnist_is_named_in_a_warning_and_passed_over(
 
 
 @pytest.fixture
-def downloads(monkeypatch, write_mnist):
-    """A downloader that needs no network; the list counts its calls."""
+def torchvision_does(monkeypatch):
+    """A function that has torchvision download by another function of its data set's object."""
+    # So much do mirrors that answer say when they are asked.
+    monkeypatch.setattr("urllib.request.urlopen", lambda *_, **__: io.BytesIO(b"\x1f\x8b"))
+    return functools.partial(monkeypatch.setattr, torchvision.datasets.MNIST, "download")
+
+
+@pytest.fixture
+def downloads(torchvision_does, write_mnist):
+    """A download that needs no network; the list counts how often it happened."""
     calls = []
 
-    def download(root, mirrors):
-        calls.append(mirrors)
-        raw = write_mnist(root)
+    def download(fetcher):
+        calls.append(fetcher)
+        raw = write_mnist(Path(fetcher.root))
         (raw / "train-images-idx3-ubyte.gz").write_bytes(b"what torchvision leaves beside it")
 
-    monkeypatch.setattr(mnist, "_answering_mirrors", lambda: ["mirror"])
-    monkeypatch.setattr(mnist, "_download", download)
+    torchvision_does(download)
     return calls
 
 
 def test_mnist_is_fetched_once_and_then_found(cache, downloads, tiny_files):
-    assert find(None, cache) == cache / "mnist"
-    find.cache_clear()
-    assert find(None, cache) == cache / "mnist"
-    assert downloads == [["mirror"]]
+    assert ensure(None, cache) == cache / "mnist"
+    ensure.cache_clear()
+    assert ensure(None, cache) == cache / "mnist"
+    assert len(downloads) == 1
     raw = cache / "mnist" / "MNIST" / "raw"
     assert {path.name for path in raw.iterdir()} == set(tiny_files)  # the archives are gone
     assert not (cache / "mnist.partial").exists()
 
 
-def test_a_killed_download_leaves_nothing(cache, downloads, write_mnist, monkeypatch):
-    def killed(root, _mirrors):
-        (write_mnist(root) / "t10k-labels-idx1-ubyte").unlink()
+def test_a_killed_download_leaves_nothing(cache, torchvision_does, write_mnist, tiny_files):
+    def killed(fetcher):
+        (write_mnist(Path(fetcher.root)) / "t10k-labels-idx1-ubyte").unlink()
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch:
-        patch.setattr(mnist, "_download", killed)
-        with pytest.raises(KeyboardInterrupt):
-            find(None, cache)
+    torchvision_does(killed)
+    with pytest.raises(KeyboardInterrupt):
+        ensure(None, cache)
     assert not (cache / "mnist").exists()
     assert not (cache / "mnist.partial").exists()
-    assert find(None, cache) == cache / "mnist"
-    assert len(downloads) == 1
+    torchvision_does(lambda fetcher: write_mnist(Path(fetcher.root)))
+    assert ensure(None, cache) == cache / "mnist"
+    assert {path.name for path in (cache / "mnist").rglob("*ubyte")} == set(tiny_files)
 
 
 def test_what_a_power_cut_left_is_not_taken_for_data(cache, downloads, write_mnist):
     (write_mnist(cache / "mnist.partial") / "t10k-labels-idx1-ubyte").unlink()
-    assert find(None, cache) == cache / "mnist"
+    assert ensure(None, cache) == cache / "mnist"
     assert len(downloads) == 1
 
 
+def test_a_kill_just_before_the_files_are_in_place_does_not_stop_the_next_download(
+    cache, downloads
+):
+    (cache / "mnist" / "MNIST").mkdir(parents=True)
+    assert ensure(None, cache) == cache / "mnist"
+    assert len(downloads) == 1
+
+
+def test_a_download_that_never_begins_says_why(cache, torchvision_does):
+    def full(_fetcher):
+        raise OSError("no space left on device")
+
+    torchvision_does(full)
+    with pytest.raises(FetchError, match=r"could not be downloaded: no space left.*FOLDER"):
+        ensure(None, cache)
+
+
 @pytest.mark.parametrize("damage", [truncate, alter, Path.unlink])
-def test_a_damaged_download_is_not_kept(cache, downloads, write_mnist, monkeypatch, damage):
-    def half(root, _mirrors):
-        damage(write_mnist(root) / "t10k-labels-idx1-ubyte")
-
-    monkeypatch.setattr(mnist, "_download", half)
-    with pytest.raises(FetchError, match="t10k-labels-idx1-ubyte"):
-        find(None, cache)
+def test_a_damaged_download_is_not_kept(cache, torchvision_does, write_mnist, damage):
+    torchvision_does(
+        lambda fetcher: damage(write_mnist(Path(fetcher.root)) / "t10k-labels-idx1-ubyte")
+    )
+    with pytest.raises(FetchError, match=r"t10k-labels-idx1-ubyte|Dataset not found"):
+        ensure(None, cache)
     assert not (cache / "mnist").exists()
-    assert not downloads
 
 
-def test_two_builds_at_once_fetch_once(cache, downloads, monkeypatch):
-    quick = mnist._download
+def test_two_builds_at_once_fetch_once(cache, downloads, torchvision_does):
+    quick = torchvision.datasets.MNIST.download
 
-    def slow(root, mirrors):
-        quick(root, mirrors)
+    def slow(fetcher):
+        quick(fetcher)
         time.sleep(0.3)
 
-    monkeypatch.setattr(mnist, "_download", slow)
+    torchvision_does(slow)
     found: list[Path] = []
-    threads = [threading.Thread(target=lambda: found.append(find(None, cache))) for _ in range(2)]
+    threads = [threading.Thread(target=lambda: found.append(ensure(None, cache))) for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert found == [cache / "mnist"] * 2
     assert len(downloads) == 1
+
+
+def test_the_mirror_that_answers_is_tried_first_and_the_others_after_it(
+    cache, downloads, monkeypatch
+):
+    def answer(request, **_):
+        if request.full_url.startswith("http://silent/"):
+            raise OSError("no answer")
+        return io.BytesIO(b"\x1f\x8b")
+
+    monkeypatch.setattr(mnist, "MIRRORS", ("http://silent/", "http://answering/"))
+    monkeypatch.setattr("urllib.request.urlopen", answer)
+    ensure(None, cache)
+    assert downloads[0].mirrors == ["http://answering/", "http://silent/"]
+
+
+def test_a_download_that_stands_still_is_given_up_and_other_connections_wait_as_before(
+    cache, write_mnist, torchvision_does
+):
+    before, bounds = socket.getdefaulttimeout(), []
+
+    def download(fetcher):
+        bounds.append(socket.getdefaulttimeout())
+        write_mnist(Path(fetcher.root))
+
+    torchvision_does(download)
+    ensure(None, cache)
+    assert bounds == [mnist.STALL]
+    assert socket.getdefaulttimeout() == before
 
 
 @pytest.fixture
@@ -215,7 +274,7 @@ def mirror(monkeypatch, tmp_path, tiny_files):
     handler = functools.partial(Handler, directory=folder)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         address = f"http://127.0.0.1:{server.server_port}/"
-        monkeypatch.setattr(mnist, "_MIRRORS", ("http://127.0.0.1:1/", address))
+        monkeypatch.setattr(mnist, "MIRRORS", ("http://127.0.0.1:1/", address))
         monkeypatch.setattr("urllib.request.urlopen", URLOPEN)
         monkeypatch.setenv("no_proxy", "127.0.0.1")
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
@@ -227,21 +286,15 @@ def mirror(monkeypatch, tmp_path, tiny_files):
 
 @pytest.mark.usefixtures("mirror")
 def test_torchvision_downloads_from_the_mirror_that_answers_and_shows_its_progress(cache, capsys):
-    (images, _), *_ = read(find(None, cache))
+    (images, _), *_ = read(ensure(None, cache))
     assert images.shape == (20, 28, 28)
     assert "100%" in capsys.readouterr().err
-
-
-@pytest.mark.usefixtures("mirror")
-def test_the_mirror_that_answers_is_tried_first_and_the_others_after_it():
-    silent, answering = mnist._MIRRORS
-    assert mnist._answering_mirrors() == [answering, silent]
 
 
 def test_an_altered_archive_on_the_mirror_is_refused(cache, mirror):
     alter(mirror / "train-images-idx3-ubyte.gz")
     with pytest.raises(FetchError, match="could not be downloaded"):
-        find(None, cache)
+        ensure(None, cache)
     assert not (cache / "mnist").exists()
     assert not (cache / "mnist.partial").exists()
 
@@ -249,19 +302,19 @@ def test_an_altered_archive_on_the_mirror_is_refused(cache, mirror):
 def test_a_login_page_is_not_taken_for_a_mirror(cache, mirror):
     (mirror / "t10k-labels-idx1-ubyte.gz").write_text("<html>Please log in</html>")
     with pytest.raises(FetchError, match="the answer is no gzip file"):
-        find(None, cache)
+        ensure(None, cache)
 
 
 def test_the_mirrors_are_those_of_torchvision():
-    assert list(mnist._MIRRORS) == torchvision.datasets.MNIST.mirrors
+    assert list(mnist.MIRRORS) == torchvision.datasets.MNIST.mirrors
 
 
 def test_a_name_resolution_that_hangs_is_given_up_within_the_bound(cache, monkeypatch):
     hanging = threading.Event()
     monkeypatch.setattr("urllib.request.urlopen", lambda *_args, **_kwargs: hanging.wait(30))
-    monkeypatch.setattr(mnist, "_PATIENCE", 0.2)
+    monkeypatch.setattr(mnist, "PATIENCE", 0.2)
     start = time.monotonic()
     with pytest.raises(FetchError, match=r"no answer within 0\.2 s"):
-        find(None, cache)
+        ensure(None, cache)
     assert time.monotonic() - start < 5
     hanging.set()
