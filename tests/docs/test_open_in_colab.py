@@ -1,37 +1,45 @@
+import json
 from types import SimpleNamespace
 
 import open_in_colab
 
-BODY = (
-    '<div class="sphx-glr-download">\n<p><a class="reference download internal" download="" '
-    'href="../../_downloads/12ab/plot.ipynb"><code>Download</code></a></p>\n</div>\n<div>.py</div>'
-)
+PAGE = "gallery/01_a/plot_01_x"
+SITE = "owner/name/blob/branch"  # as in conftest.py
+COLAB = f"https://colab.research.google.com/github/{SITE}/"
 
 
-def body(site, page="gallery/01/plot"):
-    context = {"body": BODY}
-    app = SimpleNamespace(config=SimpleNamespace(colab_site=site))
+def links(page):
+    """The addresses at the foot of a gallery page, in order."""
+    return [link["href"] for link in page.select(".sphx-glr-footer a")]
+
+
+def body(real_site, colab_site, page=PAGE):
+    context = {"body": real_site.html(PAGE)}
+    app = SimpleNamespace(config=SimpleNamespace(colab_site=colab_site))
     open_in_colab.add_link(app, page, "", context, None)
     return context["body"]
 
 
-def test_no_page_has_a_link_until_the_repository_is_known():
-    assert body("") == BODY
+def test_link_stands_behind_the_download_and_names_the_published_notebook(real_site):
+    notebook, colab, *others = links(real_site.read(PAGE))
+    assert notebook.endswith(".ipynb")
+    assert others
+    assert COLAB + notebook.lstrip("./") == colab
+    assert (real_site.folder / colab.removeprefix(COLAB)).is_file()
 
 
-def test_link_stands_behind_the_download_and_names_the_published_notebook():
-    found = body("owner/name/blob/gh-pages")
-    address = "github/owner/name/blob/gh-pages/_downloads/12ab/plot.ipynb"
-    assert f'href="https://colab.research.google.com/{address}"' in found
-    assert BODY.index(".py") < found.index("colab") < found.index(".py</div>")
+def test_other_pages_have_none(real_site):
+    for page in ("index", "executed", "gallery/index", "search"):
+        assert COLAB not in real_site.html(page)
 
 
-def test_other_pages_have_none():
-    assert body("owner/name/blob/gh-pages", "derivations/forward") == BODY
+def test_no_page_has_a_link_until_the_repository_is_known(real_site):
+    html = real_site.html(PAGE)
+    assert body(real_site, "") == html
+    assert body(real_site, "other/name/blob/x") != html
 
 
-def test_notebooks_install_the_package_first():
-    config = SimpleNamespace(colab_site="owner/name/blob/x", sphinx_gallery_conf={})
-    open_in_colab.install_first(None, config)
-    cell = config.sphinx_gallery_conf["first_notebook_cell"]
-    assert cell == "%pip install git+https://github.com/owner/name"
+def test_notebooks_install_the_package_first(real_site):
+    notebook = real_site.folder / links(real_site.read(PAGE))[1].removeprefix(COLAB)
+    first = json.loads(notebook.read_text(encoding="utf-8"))["cells"][0]
+    assert first["source"] == ["%pip install git+https://github.com/owner/name"]

@@ -1,0 +1,121 @@
+"""A small site, built once with the real theme, gallery, bibliography and notebooks.
+
+What an extension mends is what other projects write. Their HTML is never typed here: it is made by
+them, so that a test fails when they write something else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import pytest
+from bs4 import BeautifulSoup
+from sphinx.testing.util import SphinxTestApp
+
+DOCS = Path(__file__).parents[2] / "docs"
+# As the site is configured, except for what looks for MNIST and what fetches from npm.
+CONF = f"""
+import runpy
+
+globals().update(runpy.run_path({str(DOCS / "conf.py")!r}))
+extensions = [name for name in extensions if name not in ("experiments", "katex")]
+html_context["data"] = {{"name": "digits", "title": "Title", "source": "S", "licence": "L"}}
+html_static_path, html_css_files, html_favicon = [], [], None
+templates_path = [{str(DOCS / "_templates")!r}]
+nb_execution_mode = "force"
+colab_site = "owner/name/blob/branch"
+"""
+INDEX = """
+# Home
+
+A page without code cites {cite}`someone`.
+
+```{bibliography}
+```
+
+```{toctree}
+executed
+gallery/index
+```
+"""
+EXECUTED = """---
+file_format: mystnb
+kernelspec: {name: python3}
+---
+# Executed
+
+```{code-cell} python
+:tags: [hide-cell]
+
+print(1)
+```
+"""
+SCRIPT = '''"""
+Title
+=====
+
+Text.
+"""
+from bn_tutorial.lab.evidence import record
+from bn_tutorial.lab.figures import new_figure
+
+new_figure(alt="An empty panel, nothing more.")
+record("{name}", {{"seeds": 5}})
+'''
+FILES = {
+    "docs/conf.py": CONF,
+    "docs/index.md": INDEX,
+    "docs/executed.md": EXECUTED,
+    "docs/references.bib": "@book{someone, title={T}, author={A. B}, year=2000, publisher={P}}\n",
+    "tutorial_src/GALLERY_HEADER.rst": "Gallery\n=======\n",
+    **{
+        f"tutorial_src/{section}/{name}": text
+        for section, script in (("01_a", "plot_01_x"), ("02_b", "plot_01_y"))
+        for name, text in (
+            ("GALLERY_HEADER.rst", f"{section}\n----\n"),
+            (f"{script}.py", SCRIPT.format(name=f"{section}/{script}")),
+        )
+    },
+}
+
+
+@dataclass
+class Site:
+    """A built site: its folder, and what the templates were given for each page."""
+
+    folder: Path
+    contexts: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def html(self, page: str) -> str:
+        return (self.folder / f"{page}.html").read_text(encoding="utf-8")
+
+    def read(self, page: str) -> BeautifulSoup:
+        return BeautifulSoup(self.html(page), "html.parser")
+
+
+@pytest.fixture(scope="session")
+def real_site(tmp_path_factory):
+    """Build it. No test may change its files."""
+    root = tmp_path_factory.mktemp("site")
+    for name, text in FILES.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text, encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch, plt.rc_context():
+        patch.setenv("BN_TUTORIAL_EVIDENCE", str(root / "docs/gallery/evidence"))
+        patch.setenv("IPYTHONDIR", str(root / "ipython"))  # not the user's
+        app = SphinxTestApp("html", srcdir=root / "docs")
+        try:
+            site = Site(app.outdir)
+
+            def keep(_app, page, _template, context, _doctree):
+                site.contexts[page] = dict(context)
+
+            app.connect("html-page-context", keep, priority=999)
+            app.build()
+            assert not app.warning.getvalue()
+        finally:
+            app.cleanup()
+    return site
