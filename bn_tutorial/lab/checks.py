@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import json
 import math
-import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from bn_tutorial.storage import replace_when_complete
+from bn_tutorial.storage import named_folder, prepare_folder, replace_when_complete
 
 ROUNDING = 1e-8  # of central differences; a tolerance above it is that of a measurement
 
@@ -31,15 +30,18 @@ class Checks:
 
     Attributes
     ----------
-    numeric, symbolic : int
-        How many identities were checked with numbers, and how many by algebra.
-    statistical : int
-        How many predictions were compared with a random experiment, to a tolerance of more than
-        rounding.
+    numeric, symbolic, statistical : int
+        How many identities were checked with numbers, how many by algebra, and how many
+        predictions by a random experiment, to a tolerance above `ROUNDING`.
     caught : int
         How many broken variants were seen to fail.
     largest : float
-        The largest residual of an identity that was checked with numbers, to rounding.
+        The largest residual of an identity that was checked with numbers.
+
+    Raises
+    ------
+    ValueError
+        If `page` has other characters than letters, digits, ``_``, ``-``, and ``/`` between names.
 
     Notes
     -----
@@ -60,7 +62,15 @@ class Checks:
     statistical: int = 0
     caught: int = 0
     largest: float = 0.0
-    _seen: set[str] = field(default_factory=set, repr=False)
+    _seen: set[str] = field(default_factory=set, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Refuse a name that would be a file outside the folder of the counts."""
+        if not re.fullmatch(r"[\w-]+(/[\w-]+)*", self.page, re.ASCII):
+            raise ValueError(
+                f"page is {self.page!r}, expected a name of letters, digits, _ and -, "
+                "or several with / between them"
+            )
 
     def holds(
         self,
@@ -81,10 +91,9 @@ class Checks:
             What would be zero in exact arithmetic. Its sign does not matter.
         broken : mapping of str to float
             The residuals of variants that are wrong, at least one, by what is wrong with them.
-        tolerance : float
-            The largest residual that rounding may leave.
-        visible : float
-            The smallest residual that a broken variant must have; more than the tolerance.
+        tolerance, visible : float
+            The largest residual that rounding may leave, and the smallest that a broken variant
+            must have, which is greater.
 
         Returns
         -------
@@ -94,11 +103,10 @@ class Checks:
         Raises
         ------
         AssertionError
-            If the residual is larger than the tolerance, or that of a variant smaller than
-            ``visible``, or one is not a number.
+            If a residual is not on its side of the bound, or no number.
         ValueError
-            If there is no variant, if ``visible`` is not above the tolerance, or if the identity
-            was checked before.
+            If there is no variant, the bounds are in the wrong order, or the identity was checked
+            before.
         """
         if not tolerance < visible:
             raise ValueError(f"visible is {visible}, expected more than the tolerance {tolerance}")
@@ -125,28 +133,9 @@ class Checks:
         )
 
     def is_zero(self, identity: str, expression: Any, *, broken: Mapping[str, Any]) -> str:
-        """Check an identity by algebra, with SymPy.
+        """Check by algebra, with SymPy, that an expression simplifies to zero and others do not.
 
-        Parameters
-        ----------
-        identity : str
-            What must hold, in a few words.
-        expression : sympy.Expr or sympy.Matrix
-            What must simplify to zero.
-        broken : mapping of str to sympy.Expr or sympy.Matrix
-            Variants that must not, at least one, by what is wrong with them.
-
-        Returns
-        -------
-        str
-            A line for the identity and one for each variant, to be printed.
-
-        Raises
-        ------
-        AssertionError
-            If the expression does not simplify to zero, or a variant does.
-        ValueError
-            If there is no variant, or if the identity was checked before.
+        As for :meth:`holds`, with an expression or a matrix in the place of each residual.
 
         Examples
         --------
@@ -177,10 +166,10 @@ class Checks:
         self._seen.add(identity)
 
     def _write(self) -> None:
-        if folder := os.environ.get("BN_TUTORIAL_CHECKS"):
+        if folder := named_folder("BN_TUTORIAL_CHECKS"):
             names = ("page", "numeric", "symbolic", "statistical", "caught", "largest")
-            path = Path(folder, f"{self.page}.json")
-            path.parent.mkdir(parents=True, exist_ok=True)
+            path = folder / f"{self.page}.json"
+            prepare_folder(path.parent, "BN_TUTORIAL_CHECKS")
             with replace_when_complete(path) as partial:
                 content = {name: getattr(self, name) for name in names}
                 partial.write_text(json.dumps(content), encoding="utf-8")

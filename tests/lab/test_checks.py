@@ -26,6 +26,35 @@ def test_counts_and_the_largest_residual_are_kept_and_written(tmp_path, monkeypa
     }
 
 
+def test_counts_are_written_again_after_each_check_below_the_folder_of_the_page(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setenv("BN_TUTORIAL_CHECKS", str(tmp_path))
+    checks = Checks("part/page-1")
+    for count in (1, 2):
+        checks.holds(f"identity {count}", 0.0, broken={"x": 1.0})
+        written = json.loads((tmp_path / "part" / "page-1.json").read_text())
+        assert written["numeric"] == count
+    assert [path.name for path in tmp_path.rglob("*.*")] == ["page-1.json"]
+
+
+@pytest.mark.parametrize(
+    "page",
+    ["../../x", "..", "/x", "x/", "a//b", "a/../b", "", ".", "a.b", "a b", "a\\b", "ä", "a\n"],
+)
+def test_page_whose_file_would_lie_elsewhere_is_a_value_error(page):
+    with pytest.raises(ValueError, match="expected a name of letters, digits, _ and -") as error:
+        Checks(page)
+    assert repr(page) in str(error.value)
+
+
+def test_folder_of_counts_that_is_a_file_is_named_with_its_variable(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("BN_TUTORIAL_CHECKS", str(tmp_path / "file"))
+    with pytest.raises(OSError, match=r"file is a file.*set BN_TUTORIAL_CHECKS"):
+        Checks("page").holds("sum", 0.0, broken={"x": 1.0})
+
+
 def test_random_experiment_counts_apart_and_not_towards_the_largest_residual():
     checks = Checks("page")
     checks.holds("identity", 1e-14, broken={"x": 1.0})
