@@ -152,6 +152,11 @@ class Sources:
             root if isinstance(root, str) else f"{root.__module__}.{root.__qualname__}"
             for root in roots
         )
+        for name in names:
+            if not self._is_ours(name) or name + " is not there" in dict(
+                self._definitions(name, {})
+            ):
+                raise LookupError(f"the package defines no {name}")
         return self._fingerprint(names, chosen or {})
 
     def of_script(self, text: str) -> str:
@@ -222,10 +227,10 @@ class Sources:
                 yield known, definition
             for key in chosen.get(known, ()):
                 yield f"{known}[{key!r}]", definition.entries[key]
-        elif first in code.imports:  # handed on by this module
-            yield from self._definitions(".".join([code.imports[first], *more]), chosen)
-        else:
-            raise LookupError(f"{module} defines no {first}")
+        elif self._is_ours(handed_on := code.imports.get(first, "")):
+            yield from self._definitions(".".join([handed_on, *more]), chosen)
+        else:  # who executes this will hear of it
+            yield f"{name} is not there", code.effects
 
 
 @dataclass(frozen=True)

@@ -144,8 +144,14 @@ class TestReach:
     def test_entry_or_definition_that_is_not_there_is_refused_by_name(self, toy):
         with pytest.raises(LookupError, match="three"):
             Sources(toy).of_code("toy.a.of_table", chosen={"toy.a.TABLE": ["three"]})
-        with pytest.raises(LookupError, match=r"toy\.a defines no missing"):
+        with pytest.raises(LookupError, match=r"the package defines no toy\.a\.missing"):
             Sources(toy).of_code("toy.a.missing")
+
+    def test_name_that_is_not_there_is_for_who_executes_it_to_report(self, toy):
+        script = "from toy.a import missing\nmissing()\n"
+        before = Sources(toy).of_script(script)
+        (toy / "a.py").write_text(FILES["a.py"] + "\ndef missing():\n    return 1\n")
+        assert Sources(toy).of_script(script) != before
 
     def test_sources_stay_as_they_were_read(self, toy):
         sources = Sources(toy)

@@ -21,7 +21,12 @@ DEPENDENCIES = (
     *("numpy", "scipy", "sympy", "torch", "torchvision", "scikit-learn", "matplotlib"),
     "sphinx-gallery",
 )
-CELL = re.compile(r"^```\{code-cell\}.*?\n(?:---\n.*?\n---\n|(?::.*\n)*)(.*?)^```$", re.M | re.S)
+CELL = re.compile(
+    r"^```\{code-cell\}[^\n]*\n"
+    r"(?:---\n.*?\n---\n|(?::[^\n]*\n)*)"  # its options, written in one of two ways
+    r"(.*?)^```$",
+    re.MULTILINE | re.DOTALL,
+)
 
 
 def scripts_in(folder: Path) -> list[str]:

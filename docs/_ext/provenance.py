@@ -1,4 +1,4 @@
-"""Say at the foot of a page what it was made with: versions, seeds, and the time that it took.
+"""Say at the foot of a page what it was made with: versions, device, seeds, and its time.
 
 The data and the date are known to the template already.
 """
@@ -14,6 +14,8 @@ from typing import Any
 
 from myst_nb.sphinx_ import NbMetadataCollector
 from sphinx.application import Sphinx
+
+from bn_tutorial import fingerprint
 
 GALLERY_TIME = re.compile(
     r'<p class="sphx-glr-timing"><strong>Total running time of the script:</strong> '
@@ -50,6 +52,7 @@ def add_facts(app: Sphinx, page: str, _template: str, context: dict[str, Any], _
     context["provenance"] = {
         "numpy": versions["numpy"],
         "torch": versions["torch"],
+        "device": evidence.get("device") or fingerprint.device(),
         "seeds": evidence.get("values", {}).get("seeds"),
         "duration": say_duration(seconds) if seconds else None,
     }

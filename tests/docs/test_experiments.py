@@ -27,6 +27,13 @@ Text.
 """
 import os, pathlib
 
+
+def unused():
+    from bn_tutorial.{part} import LEVEL
+
+    return LEVEL
+
+
 with pathlib.Path({log!r}).open("a") as log:
     print("{name}", os.environ["BN_TUTORIAL_DATASET"], file=log)
 '''
@@ -38,6 +45,8 @@ class Site:
         self.log = root / "log"
         self.monkeypatch = monkeypatch
         self.write("bn_tutorial/__init__.py", "")
+        self.write("bn_tutorial/a.py", "LEVEL = 1\n")
+        self.write("bn_tutorial/b.py", "LEVEL = 1\n")
         self.write("docs/conf.py", CONF)
         self.write("docs/index.rst", "Home\n====\n\n.. toctree::\n\n   gallery/index\n")
         self.write("tutorial_src/GALLERY_HEADER.rst", "Gallery\n=======\n")
@@ -51,7 +60,7 @@ class Site:
         path.write_text(text)
 
     def script(self, section, name, more=""):
-        text = SCRIPT.format(name=name, log=str(self.log)) + more
+        text = SCRIPT.format(name=name, log=str(self.log), part=section[3:]) + more
         self.write(f"tutorial_src/{section}/{name}.py", text)
 
     def build(self, *, fails=False, dataset="", only=""):
@@ -83,14 +92,27 @@ def site(tmp_path, monkeypatch):
     return Site(tmp_path, monkeypatch)
 
 
-def test_scripts_run_when_the_package_or_the_data_changed_and_else_not(site):
+def test_scripts_run_when_their_code_or_the_data_changed_and_else_not(site):
     assert site.build() == ["plot_01_x mnist", "plot_01_y mnist"]
     assert site.build() == []
-    site.write("bn_tutorial/new.py", "")
-    assert site.build() == ["plot_01_x mnist", "plot_01_y mnist"]
+    site.write("bn_tutorial/a.py", "LEVEL = 2\n")
+    assert site.build() == ["plot_01_x mnist"]
     assert site.build() == []
     assert site.build(dataset="digits") == ["plot_01_x digits", "plot_01_y digits"]
     assert site.build(dataset="digits") == []
+
+
+def test_edited_comments_and_docstrings_run_nothing(site):
+    site.build()
+    site.write("bn_tutorial/a.py", '"""Some text."""\n\nLEVEL = 1  # and more\n')
+    assert site.build() == []
+
+
+def test_another_device_makes_every_script_run(site, monkeypatch):
+    site.build()
+    monkeypatch.setenv("BN_TUTORIAL_DEVICE", "meta")
+    assert len(site.build()) == 2
+    assert site.build() == []
 
 
 def test_failed_script_runs_again_and_the_others_do_not(site):
@@ -104,10 +126,10 @@ def test_failed_script_runs_again_and_the_others_do_not(site):
 def test_one_page_runs_alone_and_a_full_build_runs_the_others(site):
     assert site.build(only="02_b/plot_01") == ["plot_01_y mnist"]
     assert "plot_01_x mnist" in site.build()
-    site.write("bn_tutorial/new.py", "")
+    site.write("bn_tutorial/a.py", "LEVEL = 2\n")
+    site.write("bn_tutorial/b.py", "LEVEL = 2\n")
     assert site.build(only="02_b/plot_01_y.py") == ["plot_01_y mnist"]
-    (site.root / "bn_tutorial/new.py").unlink()  # as it was when both ran
-    assert len(site.build()) == 2
+    assert site.build() == ["plot_01_x mnist"]
 
 
 def test_one_page_that_does_not_exist_is_an_error(site):
@@ -117,7 +139,7 @@ def test_one_page_that_does_not_exist_is_an_error(site):
 def test_one_page_alone_keeps_what_the_others_showed(site):
     site.script("01_a", "plot_01_x", "print('shown')\n")
     site.build()
-    site.write("bn_tutorial/new.py", "")
+    site.write("bn_tutorial/b.py", "LEVEL = 2\n")
     site.build(only="02_b/plot_01")
     assert "shown" in (site.root / "docs/_build/html/gallery/01_a/plot_01_x.html").read_text()
 
@@ -130,3 +152,11 @@ def test_renamed_script_leaves_no_page_and_no_evidence(site):
     assert site.build() == ["plot_01_x mnist"]  # its text has not changed
     assert (site.root / "docs/_build/html/gallery/01_a/plot_02_z.html").is_file()
     assert not [path for path in site.root.glob("docs/**/*plot_01_x*") if path.is_file()]
+
+
+def test_a_file_of_the_system_among_the_caches_is_left_alone(site):
+    site.build()
+    site.write("docs/_build/executed-pages/.DS_Store", "")
+    site.write("docs/page.md", "```{code-cell} python\nfrom bn_tutorial.b import LEVEL\n```\n")
+    site.build()  # with another cache: the old one is removed
+    assert (site.root / "docs/_build/executed-pages/.DS_Store").is_file()

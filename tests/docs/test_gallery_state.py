@@ -1,6 +1,14 @@
+import ast
+import importlib.metadata
+from pathlib import Path
+
 import gallery_state
 import pytest
 from sphinx_gallery.utils import get_md5sum
+
+from bn_tutorial.fingerprint import Sources
+
+DOCS = Path(__file__).parents[2] / "docs"
 
 
 def write(path, text="text"):
@@ -40,23 +48,72 @@ def test_scripts_are_named_by_section_and_in_order(source):
     assert gallery_state.scripts_in(source) == ["01_a/plot_01_x", "02_b/plot_01_y"]
 
 
-def test_fingerprint_changes_with_a_source_its_name_and_the_data(tmp_path):
-    a, b = write(tmp_path / "a.py", "1"), write(tmp_path / "b.py", "2")
-    marks = [
-        gallery_state.fingerprint([a, b], "mnist"),
-        gallery_state.fingerprint([a, b], "digits"),
-    ]
-    assert gallery_state.fingerprint([b, a], "mnist") == marks[0]
-    write(a, "2"), write(b, "1")
-    marks.append(gallery_state.fingerprint([a, b], "mnist"))
-    marks.append(gallery_state.fingerprint([a], "mnist"))
-    assert len(set(marks)) == 4
+@pytest.fixture
+def sources(tmp_path):
+    write(tmp_path / "bn_tutorial/__init__.py", "")
+    write(tmp_path / "bn_tutorial/part.py", "LEVEL = 1\nOTHER = 2\n")
+    return tmp_path / "bn_tutorial"
 
 
-def test_fingerprint_changes_with_a_version(monkeypatch):
-    before = gallery_state.fingerprint([], "mnist")
-    monkeypatch.setattr(gallery_state.importlib.metadata, "version", lambda _: "0")
-    assert gallery_state.fingerprint([], "mnist") != before
+SCRIPT = "from bn_tutorial.part import LEVEL\nprint(LEVEL)\n"
+
+
+def mark(sources, data="mnist", code=SCRIPT):
+    return gallery_state.mark_of([code], Sources(sources), data)
+
+
+def test_mark_changes_with_the_code_that_is_reached_the_data_and_the_device(sources, monkeypatch):
+    marks = [mark(sources), mark(sources, "digits"), mark(sources, code="print(1)\n")]
+    monkeypatch.setenv("BN_TUTORIAL_DEVICE", "cuda")
+    marks.append(mark(sources))
+    monkeypatch.delenv("BN_TUTORIAL_DEVICE")
+    write(sources / "part.py", "LEVEL = 1  # a comment\nOTHER = 3\n")
+    assert mark(sources) == marks[0]
+    write(sources / "part.py", "LEVEL = 2\nOTHER = 2\n")
+    marks.append(mark(sources))
+    assert len(set(marks)) == 5
+
+
+@pytest.mark.parametrize("library", ["scipy", "sympy", "matplotlib", "torch"])
+def test_mark_changes_with_a_version(sources, library, monkeypatch):
+    before, version = mark(sources), importlib.metadata.version
+    monkeypatch.setattr(
+        importlib.metadata, "version", lambda name: "0" if name == library else version(name)
+    )
+    assert mark(sources) != before
+
+
+def test_cells_of_a_page_are_its_code_without_options_and_text():
+    page = """Text.
+
+```{code-cell} python
+:tags: [hide-input]
+from bn_tutorial.part import LEVEL
+x = LEVEL
+```
+
+```python
+not executed
+```
+
+```{code-cell} python
+---
+tags: [hide-cell]
+---
+print(x)
+```
+"""
+    cells = gallery_state.cells_of(page)
+    assert cells == "from bn_tutorial.part import LEVEL\nx = LEVEL\n\nprint(x)\n"
+
+
+def test_cells_of_every_page_are_python():
+    pages = [path for path in DOCS.rglob("*.md") if "_build" not in path.parts]
+    cells = {path.name: gallery_state.cells_of(path.read_text()) for path in pages}
+    assert sum(map(bool, cells.values())) > 5
+    for path in pages:
+        ast.parse(cells[path.name])
+        assert ("{code-cell}" in path.read_text()) == bool(cells[path.name])
 
 
 def test_script_is_current_until_it_is_edited_or_forgotten(source, gallery):
