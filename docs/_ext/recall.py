@@ -46,9 +46,10 @@ class Recall(SphinxRole):
         self.env.note_dependency(str(folder / f"{page}.json"))
         try:
             text = recalled(page, key.strip(), form.strip())
-        except LookupError as missing:
-            if not os.environ.get("BN_TUTORIAL_ONLY"):
-                logger.warning("recall: %s", missing, location=self.get_location())
+        except (LookupError, ValueError) as error:
+            # While one page is built, the others may be missing; what is no page at all may not.
+            if isinstance(error, ValueError) or not os.environ.get("BN_TUTORIAL_ONLY"):
+                logger.warning("recall: %s", error, location=self.get_location())
             self.env.note_reread()  # the next build must not take the gap for an answer
             gap = nodes.strong("", f"[not measured: {key.strip()}]")
             gap["classes"].append("not-measured")

@@ -72,6 +72,8 @@ def test_page_is_read_again_when_the_evidence_changes(tmp_path, evidence):
         ("03_x/plot_02 gap", "run tutorial_src/03_x/plot_02.py first"),
         ("03_x/plot_01 gab", r"no 'gab'; it has gap, low, steps, verdict"),
         ("03_x/plot_01 gap:.1q", r"'gap' is 0.1234"),
+        ("03_x/plot_01.py gap", "page is '03_x/plot_01.py', expected a script's path"),
+        ("../../secret gap", "page is '../../secret'"),
     ],
 )
 def test_missing_number_is_a_warning_that_says_where_and_what(tmp_path, asked, message):
