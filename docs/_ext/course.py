@@ -8,14 +8,17 @@ Each page of the course gets ``course_step`` for its template: its number, and h
 from __future__ import annotations
 
 import math
-import re
 from itertools import groupby
 from typing import Any
 
 from docutils import nodes
+from sentences import first_sentence
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
+from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
+
+logger = logging.getLogger(__name__)
 
 WORDS = 200  # a minute
 MARKS = ("You get", "The question.")
@@ -38,24 +41,27 @@ class Course(SphinxDirective):
         return [course()]
 
 
-def steps(env: BuildEnvironment) -> list[str]:
-    """Return the pages of the course in order: those that answer something."""
+def steps(env: BuildEnvironment) -> dict[str, str]:
+    """Return the pages of the course in order, those that answer something, with their answers."""
 
     def below(page: str) -> list[str]:
         return [p for child in env.toctree_includes.get(page, []) for p in (child, *below(child))]
 
     parts = getattr(env, "course_parts", ())
     pages = [page for page in below(env.config.root_doc) if page.split("/")[0] in parts]
-    return [page for page in pages if answer(env.get_doctree(page))]
+    answers = {page: answer(env.get_doctree(page)) for page in pages}
+    return {page: text for page, text in answers.items() if text}
 
 
 def answer(doctree: nodes.document) -> str:
     """Return the sentence in which a page says what it answers, or nothing."""
     for strong in doctree.findall(nodes.strong):
         if (mark := strong.astext()) in MARKS:
-            text = strong.parent.astext().split(mark, 1)[1].strip()
-            sentence = re.split(r"(?<=[.?])\s", text)[0].replace("\n", " ")
-            return sentence[0].upper() + sentence[1:]
+            text = strong.parent.astext().split(mark, 1)[1]
+            sentence = first_sentence(text) or " ".join(text.split())
+            if not sentence:
+                logger.warning("nothing stands behind %r", mark, location=strong.parent)
+            return sentence[:1].upper() + sentence[1:]
     return ""
 
 
@@ -70,8 +76,8 @@ def minutes(doctree: nodes.document) -> int:
 def fill(app: Sphinx, doctree: nodes.document, docname: str) -> None:
     """Put the list in its place."""
     for place in doctree.findall(course):
-        parts, count = [], 0
-        for folder, pages in groupby(steps(app.env), key=lambda page: page.rpartition("/")[0]):
+        parts, count, answers = [], 0, app.env.course_steps  # type: ignore[attr-defined]
+        for folder, pages in groupby(answers, key=lambda page: page.rpartition("/")[0]):
             items = nodes.enumerated_list(enumtype="arabic", classes=["course"], start=count + 1)
             total = 0
             for page in pages:
@@ -81,7 +87,7 @@ def fill(app: Sphinx, doctree: nodes.document, docname: str) -> None:
                 title = nodes.reference("", name, refuri=target, internal=True)
                 spent = minutes(known)
                 time = nodes.inline("", f" {spent} min", classes=["minutes"])
-                text = nodes.paragraph("", answer(known))
+                text = nodes.paragraph("", answers[page])
                 items += nodes.list_item("", nodes.paragraph("", "", title, time), text)
                 total += spent
             if folder:  # a page that stands alone is no part
@@ -94,7 +100,7 @@ def fill(app: Sphinx, doctree: nodes.document, docname: str) -> None:
 
 def number(app: Sphinx, page: str, _template: str, context: dict[str, Any], _doc: object) -> None:
     """Tell the template where the page is in the course."""
-    pages = app.env.course_steps  # type: ignore[attr-defined]
+    pages = list(app.env.course_steps)  # type: ignore[attr-defined]
     if page in pages:
         context["course_step"] = (pages.index(page) + 1, len(pages))
         context["course_page"] = app.env.course_page  # type: ignore[attr-defined]

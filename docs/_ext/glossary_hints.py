@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from urllib.parse import urlsplit
 
 from docutils import nodes
+from sentences import first_sentence
 from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
@@ -22,10 +22,10 @@ def meanings(env: BuildEnvironment) -> dict[str, str]:
     for document in documents:
         for item in env.get_doctree(document).findall(nodes.definition_list_item):
             if isinstance(item.parent.parent, addnodes.glossary):
-                text = re.sub(r"\s+", " ", item.children[-1].astext())
-                sentence = re.match(r".+?\.(?= |$)", text)
+                text = item.children[-1].astext()
+                meaning = first_sentence(text) or " ".join(text.split())
                 for term in item.findall(nodes.term):
-                    found |= dict.fromkeys(term["ids"], sentence[0] if sentence else text)
+                    found |= dict.fromkeys(term["ids"], meaning)
     return found
 
 

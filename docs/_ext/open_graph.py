@@ -7,15 +7,16 @@ it is left out.
 from __future__ import annotations
 
 import re
-from html import escape
+from html import escape, unescape
 from typing import Any
 from urllib.parse import urljoin
 
 from docutils import nodes
+from sentences import first_sentence
 from sphinx.application import Sphinx
 
 
-def first_sentence(doctree: nodes.document) -> str:
+def said_first(doctree: nodes.document) -> str:
     """Return the first sentence of a page's text, in plain words; a formula as its TeX.
 
     A label such as **The question.** is no part of it, and a paragraph that a label without an
@@ -24,10 +25,9 @@ def first_sentence(doctree: nodes.document) -> str:
     for paragraph in doctree.findall(nodes.paragraph):
         label = paragraph[0].astext() if isinstance(paragraph[0], nodes.strong) else ""
         if isinstance(paragraph.parent, nodes.section) and (not label or label.endswith(".")):
-            text = re.sub(r"\s+", " ", paragraph.astext().removeprefix(label)).strip()
-            sentence = re.match(r".+?[.?!:](?= |$)", text)
+            sentence = first_sentence(paragraph.astext().removeprefix(label), ends=".?!:")
             if sentence:
-                return re.sub(r":$", ".", sentence[0])
+                return re.sub(r":$", ".", sentence)
     return ""
 
 
@@ -35,9 +35,9 @@ def describe(
     app: Sphinx, page: str, _template: str, context: dict[str, Any], doctree: nodes.document | None
 ) -> None:
     """Add the tags to the head of a page."""
-    site, title = app.config.project, re.sub("<[^>]*>", "", context.get("title", ""))
+    site, title = app.config.project, unescape(re.sub("<[^>]*>", "", context.get("title", "")))
     tags = {"og:type": "article", "og:site_name": site, "og:title": title or site}
-    sentence = first_sentence(doctree) if doctree else ""
+    sentence = said_first(doctree) if doctree else ""
     if sentence:
         tags["og:description"] = sentence
     if app.config.html_baseurl:

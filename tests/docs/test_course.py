@@ -9,7 +9,7 @@ PAGES = {
     "alone": "# Title d\n\n**You get** company.\n",
     "other": "# Other\n\n**You get** nothing that counts.\n",
     "part/index": "# Part\n\n```{toctree}\nb\na\nc\n```\n",
-    "part/b": "# Title b\n\n**You need** a pen.\n**You get** the first\nthing. And more.\n",
+    "part/b": "# Title b\n\n**You need** it.\n**You get** the first\nthing, e.g. it. And more.\n",
     "part/a": f"# Title a\n\n**The question.** Why, and how?\n\n{'word ' * 390}\n\n$$x$$\n",
     "part/c": "# Title c\n\nAnswers nothing.\n",
 }
@@ -48,7 +48,7 @@ def test_pages_that_answer_something_are_listed_in_reading_order(site):
 
 
 def test_first_sentence_of_the_answer_is_shown(site):
-    assert "<p>The first thing.</p>" in site["course"]
+    assert "<p>The first thing, e.g. it.</p>" in site["course"]
     assert "<p>Why, and how?</p>" in site["course"]
 
 
@@ -68,3 +68,17 @@ def test_each_step_knows_its_number_and_other_pages_have_none(site):
     assert site["alone"].startswith("(3, 3)")
     assert not site["part/c"].startswith("(")
     assert not site["other"].startswith("(")
+
+
+def test_page_that_promises_and_says_nothing_is_a_warning_with_its_place(tmp_path):
+    (tmp_path / "conf.py").write_text("extensions = ['course', 'myst_parser']\n")
+    (tmp_path / "index.md").write_text("# Home\n\n```{toctree}\na\n```\n\n```{course} a\n```\n")
+    (tmp_path / "a.md").write_text("# Title\n\n**You get**\n")
+    app = SphinxTestApp("html", srcdir=tmp_path)
+    try:
+        app.build()
+        warnings = app.warning.getvalue()
+    finally:
+        app.cleanup()
+    assert warnings.count("nothing stands behind 'You get'") == 1
+    assert "a.md:3" in warnings

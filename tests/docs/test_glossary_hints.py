@@ -19,7 +19,7 @@ Glossary
 
    batch
    mini-batch
-      What is processed together: a < b. Of any number.
+      What is processed together, e.g. a < b. Of any number.
 
    eval mode
    no words
@@ -38,7 +38,7 @@ def test_links_to_terms_carry_the_first_sentence_of_their_definition(tmp_path):
         within = (app.outdir / "glossary.html").read_text()
     finally:
         app.cleanup()
-    meaning = 'title="What is processed together: a &lt; b."'
+    meaning = 'title="What is processed together, e.g. a &lt; b."'
     assert f'href="glossary.html#term-batch" {meaning}' in html
     assert html.count('title="A phrase without an end, about a batch"') == 2
     assert html.count(meaning) == 1  # another site's link has none

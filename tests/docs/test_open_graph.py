@@ -19,7 +19,7 @@ def doctree(text):
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("One 1.5 two,\nthree. Four.", "One 1.5 two, three."),
+        ("One 1.5 two,\nthree, e.g. this. Four.", "One 1.5 two, three, e.g. this."),
         ("**The question.** Is it so? Yes.", "Is it so?"),
         ("**You need** this.\n**You get** that.\n\nA *first* sentence. More.", "A first sentence."),
         ("As follows:", "As follows."),
@@ -27,13 +27,13 @@ def doctree(text):
     ],
 )
 def test_description_is_the_first_sentence_of_the_text(text, sentence):
-    assert open_graph.first_sentence(doctree(text)) == sentence
+    assert open_graph.said_first(doctree(text)) == sentence
 
 
 def test_page_without_text_has_a_title_alone():
-    context = {"title": "<em>Index</em>"}
+    context = {"title": "<em>Index</em> &amp; &lt;more&gt;"}  # Sphinx writes titles as HTML
     open_graph.describe(app(), "genindex", "", context, None)
-    assert 'property="og:title" content="Index"' in context["metatags"]
+    assert 'property="og:title" content="Index &amp; &lt;more&gt;"' in context["metatags"]
     assert "description" not in context["metatags"]
 
 
