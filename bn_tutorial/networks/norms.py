@@ -181,6 +181,8 @@ NORMS: dict[str | None, Callable[..., nn.Module | None]] = {
 def parse_norm(norm: str | None) -> tuple[str | None, int | None]:
     """Take a name that :func:`norm_maker` knows apart: a key of ``NORMS``, and the number or None.
 
+    Examples
+    --------
     >>> parse_norm("ghost:16"), parse_norm("batch"), parse_norm(None)
     (('ghost', 16), ('batch', None), (None, None))
     """

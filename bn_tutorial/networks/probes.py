@@ -1,16 +1,20 @@
 """Record what passes through a network: activations forward, gradients backward.
 
-A probe only looks: neither what the network computes nor the network itself is changed by it.
+A probe only looks: neither what the network computes nor the network itself is changed by it. A
+*measure*, to be taken at each evaluation of a training, goes from a Module and images, Tensor,
+shape (N, 784), to ndarrays by name, whose shapes depend on the network alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 
@@ -20,11 +24,9 @@ class Signals:
 
     Attributes
     ----------
-    outputs : dict of str to Tensor
-        The output of each module at the last forward pass.
-    gradients : dict of str to Tensor
-        The gradient of the loss with respect to that output, of the same shape, at the last
-        backward pass. Empty until there is one.
+    outputs, gradients : dict of str to Tensor
+        The output of each module at the last forward pass; the gradient of the loss with respect to
+        it, of the same shape, once there has been a backward pass after that.
     """
 
     outputs: dict[str, Tensor] = field(default_factory=dict)
@@ -45,8 +47,8 @@ def watch(model: nn.Module, *types: type[nn.Module]) -> Iterator[Signals]:
     Yields
     ------
     Signals
-        Filled by every forward and backward pass within the block; each pass replaces the record
-        of the one before. The tensors are detached from the graph but share the network's memory.
+        Filled by each pass within the block, forward and backward, in place of the one before. The
+        tensors are detached from the graph but share the network's memory.
 
     Raises
     ------
@@ -58,11 +60,10 @@ def watch(model: nn.Module, *types: type[nn.Module]) -> Iterator[Signals]:
     Notes
     -----
     A gradient is that of the loss *as it is*: with a mean over N samples, each sample's row carries
-    a factor 1/N. A new forward pass discards the gradients of the one before.
+    a factor 1/N.
 
     Examples
     --------
-    >>> import torch
     >>> model = nn.Sequential(nn.Linear(3, 2), nn.Sigmoid())
     >>> with watch(model, nn.Sigmoid) as signals:
     ...     model(torch.zeros(5, 3)).sum().backward()
@@ -101,20 +102,11 @@ def _recorder(name: str, signals: Signals) -> Any:
 def signal(outputs: Tensor) -> float:
     """Return how much a unit's output differs from sample to sample, averaged over the units.
 
-    Parameters
-    ----------
-    outputs : Tensor, shape (N, units)
-        Of one layer.
-
-    Returns
-    -------
-    float
-        The (biased) standard deviation over the samples. What differs between *units* alone, and
-        so carries no information about the input, does not count.
+    Of a layer's outputs, shape (N, units), it is the (biased) standard deviation over the samples.
+    What differs between *units* alone carries no information about the input and does not count.
 
     Examples
     --------
-    >>> import torch
     >>> signal(torch.tensor([[0.0, 5.0], [2.0, 5.0]]))
     0.5
     """
@@ -126,7 +118,6 @@ def saturated(outputs: Tensor) -> float:
 
     Examples
     --------
-    >>> import torch
     >>> saturated(torch.tensor([[0.01, 0.5], [0.5, 0.99]]))
     0.5
     """
@@ -138,7 +129,6 @@ def slope(outputs: Tensor) -> float:
 
     Examples
     --------
-    >>> import torch
     >>> slope(torch.tensor([[0.5, 0.5]]))
     0.25
     """
@@ -149,9 +139,9 @@ def slope(outputs: Tensor) -> float:
 def batch_statistics(model: nn.Module) -> Iterator[None]:
     """Normalize with the statistics of the batch while a block runs, and leave no trace of it.
 
-    Before there are running statistics worth the name, this is the only way to see what batch
-    normalization does. The network is in training mode within the block; afterwards its buffers and
-    the mode of each module are as before.
+    So it can be seen what batch normalization does before its running statistics are worth the
+    name. The network is in training mode within the block; afterwards its buffers and the mode of
+    each module are as before.
 
     Examples
     --------
@@ -179,77 +169,34 @@ def batch_statistics(model: nn.Module) -> Iterator[None]:
 # ---------------------------------------------------------------------------------------------
 
 
-def slopes(model: nn.Module, images: Tensor) -> dict[str, float]:
-    """Return the mean slope of the sigmoids of every hidden layer, with batch statistics.
-
-    Parameters
-    ----------
-    model : Module
-        A network with sigmoids.
-    images : Tensor, shape (N, 784)
-        What to show to it.
-
-    Returns
-    -------
-    dict of str to float
-        ``"slope 1"`` for the first hidden layer, and so on.
-    """
+def slopes(model: nn.Module, images: Tensor) -> dict[str, NDArray[np.float64]]:
+    """Measure ``"slope"``, shape (hidden layers,): of the sigmoids, with batch statistics."""
     with batch_statistics(model), torch.no_grad(), watch(model, nn.Sigmoid) as signals:
         model(images)
-    outputs = signals.outputs.values()
-    return {f"slope {number}": slope(output) for number, output in enumerate(outputs, 1)}
+    return {"slope": np.array([slope(outputs) for outputs in signals.outputs.values()])}
 
 
-def percentiles(model: nn.Module, images: Tensor) -> dict[str, float]:
-    """Return percentiles of the inputs of the last hidden layer's sigmoids, in evaluation mode.
+def percentiles(model: nn.Module, images: Tensor) -> dict[str, NDArray[np.float64]]:
+    """Measure ``"percentiles"``, shape (units, 3): the 15th, 50th and 85th of each unit's inputs.
 
-    Parameters
-    ----------
-    model : Module
-        A network with sigmoids.
-    images : Tensor, shape (N, 784)
-        What to show to it.
-
-    Returns
-    -------
-    dict of str to float
-        For unit 0 of the layer ``"unit 0, 15 %"``, ``"unit 0, 50 %"`` and ``"unit 0, 85 %"``, and
-        so on for all units.
+    The units are the sigmoids of the last hidden layer, in evaluation mode.
     """
     model.eval()
     with torch.inference_mode(), watch(model, nn.Sigmoid) as signals:
         model(images)
-    last = list(signals.outputs.values())[-1]
-    levels = (0.15, 0.5, 0.85)
+    last = list(signals.outputs.values())[-1].cpu()  # because not every device knows float64
     # The sigmoid is increasing, so its inverse takes percentiles to percentiles.
-    values = torch.quantile(last, torch.tensor(levels, device=last.device), dim=0).double().logit()
-    return {
-        f"unit {unit}, {level:.0%}".replace("%", " %"): values[row, unit].item()
-        for unit in range(values.shape[1])
-        for row, level in enumerate(levels)
-    }
+    values = torch.quantile(last, torch.tensor([0.15, 0.5, 0.85]), dim=0).double().logit()
+    return {"percentiles": values.T.numpy()}
 
 
-def weight_norms(model: nn.Module, _images: Tensor) -> dict[str, float]:
-    """Return the norm of every hidden layer's weights.
-
-    Parameters
-    ----------
-    model : DeepNet
-        The network.
-    _images : Tensor
-        Not used: weights have the same norm whatever is shown.
-
-    Returns
-    -------
-    dict of str to float
-        ``"norm 1"`` for the first hidden layer, and so on.
-    """
+def weight_norms(model: nn.Module, _images: Tensor) -> dict[str, NDArray[np.float64]]:
+    """Measure ``"norm"``, shape (hidden layers,): that of the weights, whatever is shown."""
     layers = [module for module in model.modules() if isinstance(module, nn.Linear)][:-1]
-    return {f"norm {n}": layer.weight.detach().norm().item() for n, layer in enumerate(layers, 1)}
+    return {"norm": np.array([layer.weight.detach().norm().item() for layer in layers])}
 
 
-MEASURES: dict[str, Callable[[nn.Module, Tensor], dict[str, float]]] = {
+MEASURES: dict[str, Callable[[nn.Module, Tensor], Mapping[str, NDArray[np.float64]]]] = {
     "slopes": slopes,
     "percentiles": percentiles,
     "weight norms": weight_norms,

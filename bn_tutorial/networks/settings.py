@@ -6,17 +6,16 @@ import numbers
 
 
 def whole(value: object, name: str) -> int:
-    """Return an integer of Python or NumPy as an int.
+    """Return an integer, of Python or NumPy, as an int.
 
     Raises
     ------
     TypeError
-        If it is something else: 300.0 and True are no integers.
+        If it is something else, as 300.0 and True are.
 
     Examples
     --------
-    >>> import numpy as np
-    >>> whole(np.int64(300), "steps")
+    >>> whole(300, "steps")
     300
     """
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
@@ -25,19 +24,7 @@ def whole(value: object, name: str) -> int:
 
 
 def real(value: object, name: str) -> float:
-    """Return a number of Python or NumPy as a float.
-
-    Raises
-    ------
-    TypeError
-        If it is something else, such as True or a string.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> real(np.float32(0.5), "lr")
-    0.5
-    """
+    """Return a number, of Python or NumPy, as a float; refuse the rest as :func:`whole` does."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} is {value!r}, expected a number")
     return float(value)

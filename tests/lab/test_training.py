@@ -5,16 +5,20 @@ import math
 import pickle
 import sys
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from bn_tutorial.data.dataset import Dataset, Split
-from bn_tutorial.networks.perceptron import DeepNet
 from bn_tutorial.lab.pool import one_thread
-from bn_tutorial.lab.training import CURVES, Config, History, device, train
+from bn_tutorial.lab.training import CURVES, Config, device, train
+from bn_tutorial.networks.perceptron import DeepNet
+from bn_tutorial.networks.probes import MEASURES
 
+aten = torch.ops.aten
 WIDTHS = (784, 16, 16, 10)
 
 
@@ -91,8 +95,8 @@ class TestTrain:
         with torch.no_grad():
             logits = model(data.standardize(data.test.images))
         labels = data.test.labels
-        loss = cross_entropy(logits, labels).item()
-        assert history.test_loss[-1] == pytest.approx(loss, rel=1e-5)
+        loss = cross_entropy(logits.double(), labels).item()
+        assert history.test_loss[-1] == pytest.approx(loss, rel=1e-12)
         assert history.test_accuracy[-1] == (logits.argmax(1) == labels).double().mean().item()
         with torch.no_grad():
             in_training_mode = model.train()(data.standardize(data.test.images))
@@ -119,24 +123,32 @@ class TestTrain:
         def measure(measured, images):
             seen.append(pickle.dumps(measured.state_dict()))
             assert images.shape == (40, 784)
-            return {"norm": measured.output.weight.norm().item(), "nan": math.nan}
+            weight = measured.output.weight.detach()
+            return {"norm": weight.norm().item(), "weight": weight.numpy(), "nan": math.nan}
 
         initial = pickle.dumps(model.state_dict())
         history = train(model, data, Config(8, 4, 32), measure=measure)
-        assert [len(curve) for curve in history.measured.values()] == [3, 3]
+        shapes = {name: values.shape for name, values in history.measured.items()}
+        assert shapes == {"norm": (3,), "weight": (3, 10, 16), "nan": (3,)}
+        assert {values.dtype for values in history.measured.values()} == {np.dtype("float64")}
         assert seen[0] == initial
         assert seen[-1] == pickle.dumps(model.state_dict())
         assert history.measured["norm"][-1] == model.output.weight.norm().item()
-        assert not model.training
+        assert np.array_equal(history.measured["weight"][-1], model.output.weight.detach())
+        # They are copies: the weights went on after the first look.
+        assert not np.array_equal(*history.measured["weight"][:2])
 
-    def test_device_is_that_of_the_environment(self, data, monkeypatch):
-        monkeypatch.setenv("BN_TUTORIAL_DEVICE", "meta")
-        assert device() == torch.device("meta")
-        with pytest.raises(NotImplementedError):  # this device computes nothing
-            train(net(), data, Config(1, 1))
-        monkeypatch.setenv("BN_TUTORIAL_DEVICE", "abacus")
-        with pytest.raises(RuntimeError, match="abacus"):
-            device()
+    def test_mode_in_which_a_measure_leaves_the_network_does_not_matter(self, data):
+        model = net("batch")
+        history = train(model, data, Config(8, 4, 32), measure=lambda m, _: m.train() and {})
+        assert not model.training
+        assert history == train(net("batch"), data, Config(8, 4, 32))
+
+    @pytest.mark.parametrize("second", [{"a": [0.0, 1.0, 2.0]}, {"a": 0.0}, {"b": [0.0, 1.0]}, {}])
+    def test_measure_whose_shapes_change_is_refused_at_once(self, data, second):
+        looks = iter([{"a": [0.0, 1.0]}, second])
+        with pytest.raises(ValueError, match=r"measured .*, expected \{'a': \(2,\)\} as at first"):
+            train(net(), data, Config(8, 1, 32), measure=lambda *_: next(looks))
 
     def test_network_learns(self, data):
         history = train(net("batch"), data, Config(75, 5, 20, lr=0.5))
@@ -179,6 +191,11 @@ class TestTrain:
             assert train(net(), data, config) == expected
             assert torch.equal(torch.random.get_rng_state(), before)
 
+    def test_numbers_are_plain_and_json_takes_them(self, data):
+        history = train(net(), data, Config(1, 1))
+        assert {type(value) for curve in numbers(history) for value in curve} == {float}
+        json.dumps(dataclasses.asdict(history), allow_nan=False)
+
     def test_data_are_not_changed(self, data):
         before = pickle.dumps([data.train, data.test])
         train(net("batch"), data, Config(4, 4, 32))
@@ -215,10 +232,110 @@ class TestTrain:
         with pytest.raises(ValueError, match="evaluate_every is 3, expected a divisor of 10 steps"):
             Config(10, 3)
 
-    @pytest.mark.parametrize("lr", [math.nan, math.inf, -0.1])
+    @pytest.mark.parametrize("lr", [math.nan, math.inf, -0.1, np.float32(math.nan)])
     def test_learning_rate_must_be_a_positive_number(self, lr):
-        with pytest.raises(ValueError, match="lr is"):
+        with pytest.raises(ValueError, match=r"lr is .*, expected a positive number"):
             Config(lr=lr)
+
+    @pytest.mark.parametrize("name", ["steps", "evaluate_every", "batch_size", "seed"])
+    @pytest.mark.parametrize("value", [4690.0, math.nan, True, "1", None, np.float64(1)])
+    def test_what_is_no_integer_is_refused_by_name(self, name, value):
+        with pytest.raises(TypeError, match=f"{name} is .*, expected an integer"):
+            Config(**{name: value})
+
+    @pytest.mark.parametrize("lr", [True, "0.1", None])
+    def test_learning_rate_that_is_no_number_is_refused(self, lr):
+        with pytest.raises(TypeError, match=f"lr is {lr!r}, expected a number"):
+            Config(lr=lr)
+
+    def test_numbers_of_numpy_are_kept_as_plain_ones(self):
+        config = Config(np.int64(8), np.int32(4), np.uint8(32), np.float32(0.5), np.int64(1))
+        assert config == Config(8, 4, 32, 0.5, 1)
+        assert [type(value) for value in dataclasses.astuple(config)] == [int] * 3 + [float, int]
+        assert repr(config) == repr(Config(8, 4, 32, 0.5, 1))
+
+    def test_configuration_cannot_be_changed(self):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            Config().lr = 1.0
+
+    def test_images_are_standardized_once_for_all_runs_on_the_same_data(self, data, monkeypatch):
+        done, standardize = [], Dataset.standardize
+        monkeypatch.setattr(
+            Dataset, "standardize", lambda *given: done.append(0) or standardize(*given)
+        )
+        again = dataclasses.replace(data)
+        for _ in range(2):
+            train(net(), again, Config(1, 1, 32))
+        assert len(done) == 2  # the training and the test images
+
+    def test_large_test_set_is_scored_as_a_whole(self, data):
+        many = dataclasses.replace(data, test=noise(4_100, seed=3))
+        model = net("batch")
+        history = train(model, many, Config(4, 4, 32))
+        with torch.no_grad():
+            logits = model(many.standardize(many.test.images))
+        loss = cross_entropy(logits.double(), many.test.labels).item()
+        assert history.test_loss[-1] == pytest.approx(loss, rel=1e-6)
+        assert history.test_accuracy[-1] == (logits.argmax(1) == many.test.labels).sum() / 4_100
+
+
+class Accelerator(TorchDispatchMode):
+    """Makes of "meta" a stand-in for an accelerator: one that computes only zeros.
+
+    Like the real ones it refuses tensors of the processor among its own, and, as some do, float64.
+    """
+
+    def __torch_dispatch__(self, function, _types, given=(), options=None):
+        options = options or {}
+        tensors = [
+            part
+            for argument in given
+            for part in (argument if isinstance(argument, (list, tuple)) else [argument])
+            if isinstance(part, torch.Tensor)
+        ]
+        moves = function.overloadpacket in (aten.to, aten._to_copy, aten.copy_)
+        if not moves and len({tensor.device for tensor in tensors if tensor.ndim}) > 1:
+            raise RuntimeError(f"{function}: expected all tensors on the same device")
+        if function.overloadpacket == aten._local_scalar_dense and tensors[0].is_meta:
+            return torch.zeros((), dtype=tensors[0].dtype).item()
+        if moves and tensors[0].is_meta and str(options.get("device")) == "cpu":
+            return torch.zeros(tensors[0].shape, dtype=options.get("dtype") or tensors[0].dtype)
+        result = function(*given, **options)
+        if isinstance(result, torch.Tensor) and result.is_meta and result.dtype == torch.float64:
+            raise TypeError("this device does not know float64")
+        return result
+
+
+class TestDevice:
+    def test_device_is_the_processor_unless_the_environment_names_another(self, monkeypatch):
+        monkeypatch.delenv("BN_TUTORIAL_DEVICE", raising=False)
+        assert device() == torch.device("cpu")
+        monkeypatch.setenv("BN_TUTORIAL_DEVICE", "")
+        assert device() == torch.device("cpu")
+        monkeypatch.setenv("BN_TUTORIAL_DEVICE", "meta")
+        with Accelerator():
+            assert device() == torch.device("meta")
+
+    @pytest.mark.parametrize("name", ["abacus", "meta", "cuda:77", "cpu:x"])
+    def test_device_that_computes_nothing_here_is_refused_in_one_sentence(self, monkeypatch, name):
+        monkeypatch.setenv("BN_TUTORIAL_DEVICE", name)
+        message = f"^BN_TUTORIAL_DEVICE is '{name}', expected a device that .*[^\n]*$"
+        with pytest.raises(ValueError, match=message):
+            device()
+
+    @pytest.mark.parametrize("measure", MEASURES)
+    @pytest.mark.parametrize("norm", [None, "batch", "layer", "actnorm", "ghost:4", "group:2"])
+    def test_training_and_evaluation_take_place_on_another_device(
+        self, data, monkeypatch, norm, measure
+    ):
+        monkeypatch.setenv("BN_TUTORIAL_DEVICE", "meta")
+        model, held = net(norm), dataclasses.replace(data, validation=data.test)
+        with Accelerator():
+            history = train(model, held, Config(8, 4, 32), measure=MEASURES[measure])
+        assert {parameter.device.type for parameter in model.parameters()} == {"meta"}
+        assert [len(curve) for curve in numbers(history)] == [2] * 6 + [8]
+        (values,) = history.measured.values()
+        assert len(values) == 3
 
 
 class Bomb(nn.Module):
@@ -282,12 +399,11 @@ class TestDivergence:
         assert math.isnan(history.test_accuracy[1])
 
     def test_what_was_measured_ends_there_too(self, data):
-        history = train(
-            Bomb(5, math.nan, training=True), data, self.config, measure=lambda *_: {"one": 1.0}
-        )
-        assert history.measured["one"][:2] == (1.0, 1.0)
-        assert all(map(math.isnan, history.measured["one"][2:]))
-        assert len(history.measured["one"]) == 5
+        looks = iter([{"a": [0.0, 1.0]}, {"a": [2.0, 3.0]}, {"a": [4.0, 5.0]}])
+        model = Bomb(5, math.nan, training=True)
+        history = train(model, data, self.config, measure=lambda *_: next(looks))
+        nothing = [[math.nan, math.nan]] * 3
+        np.testing.assert_array_equal(history.measured["a"], [[0.0, 1.0], [2.0, 3.0], *nothing])
 
     def test_validation_loss_that_is_not_finite_counts(self, data):
         held = dataclasses.replace(data, validation=data.test)
@@ -307,46 +423,6 @@ class TestDivergence:
         assert math.isnan(history.test_accuracy[-1])
 
 
-class TestHistory:
-    loss, accuracy = (1.0, math.nan), (0.5, math.nan)
-    history = History(
-        loss, accuracy, loss, accuracy, loss, accuracy, (1.0,), {"slope": (0.1, math.nan)}, 3.0
-    )
-
-    def test_histories_with_nan_can_be_equal_also_after_pickling(self):
-        copy = pickle.loads(pickle.dumps(self.history))
-        assert copy == self.history
-        assert hash(copy) == hash(self.history)
-
-    def test_duration_does_not_count(self):
-        assert dataclasses.replace(self.history, seconds=9.0) == self.history
-
-    @pytest.mark.parametrize(
-        "name",
-        [
-            *("train_loss", "train_accuracy", "validation_loss", "validation_accuracy"),
-            *("test_loss", "test_accuracy", "step_loss"),
-        ],
-    )
-    def test_every_curve_counts(self, name):
-        assert dataclasses.replace(self.history, **{name: (0.25,)}) != self.history
-
-    @pytest.mark.parametrize("measured", [{}, {"slope": (0.1, 0.2)}, {"other": (0.1, math.nan)}])
-    def test_all_that_was_measured_counts(self, measured):
-        assert dataclasses.replace(self.history, measured=measured) != self.history
-
-    def test_divergence_counts(self):
-        assert dataclasses.replace(self.history, diverged_at=3) != self.history
-
-    def test_history_equals_nothing_else(self):
-        assert self.history != dataclasses.asdict(self.history)
-
-    def test_numbers_are_plain_and_json_takes_them(self, data):
-        history = train(net(), data, Config(1, 1))
-        assert {type(value) for curve in numbers(history) for value in curve} == {float}
-        json.dumps(dataclasses.asdict(history), allow_nan=False)
-
-
 class TestProgress:
     @pytest.mark.parametrize(
         ("progress", "terminal", "shown"),
@@ -360,3 +436,13 @@ class TestProgress:
         monkeypatch.setattr(sys, "stderr", stderr)
         train(net(), data, Config(1, 1), progress=progress)
         assert ("evaluation" in stderr.getvalue()) is shown
+
+    def test_bar_counts_the_evaluations_says_how_good_it_is_and_goes_away(self, data, monkeypatch):
+        stderr = io.StringIO()
+        monkeypatch.setattr(sys, "stderr", stderr)
+        history = train(net(), data, Config(6, 2, 32), progress=True)
+        *_, last, cleared, end = stderr.getvalue().split("\r")
+        assert "3/3" in last
+        assert f"test_accuracy={history.test_accuracy[-1]:.1%}" in last
+        assert not cleared.strip()
+        assert not end

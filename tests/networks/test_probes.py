@@ -1,5 +1,6 @@
 import pickle
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -118,32 +119,35 @@ def test_slopes_are_those_of_the_layers_with_batch_statistics(model, batch):
     with watch(model, nn.Sigmoid) as signals:
         model.train()(batch)
     expected = [slope(output) for output in signals.outputs.values()]
-    assert list(measured.values()) == pytest.approx(expected)
-    assert list(measured) == ["slope 1", "slope 2"]
+    assert measured["slope"].tolist() == expected
+    assert len(expected) == 2
 
 
 def test_percentiles_are_those_of_the_inputs_of_the_last_sigmoids_in_evaluation_mode(model, batch):
-    measured = percentiles(model, batch)
+    measured = percentiles(model, batch)["percentiles"]
     with watch(model, nn.BatchNorm1d) as signals:
         model.eval()(batch)
     inputs = signals.outputs["hidden_2.norm"]
-    assert len(measured) == 3 * 4
-    for unit in range(4):
-        for level in (15, 50, 85):
-            expected = torch.quantile(inputs[:, unit], level / 100).item()
-            # The percentile is interpolated after the sigmoid instead of before it.
-            assert measured[f"unit {unit}, {level} %"] == pytest.approx(expected, abs=0.02)
+    assert measured.shape == (4, 3)
+    for column, level in enumerate((0.15, 0.50, 0.85)):
+        expected = torch.quantile(inputs, level, dim=0).tolist()
+        # The percentile is interpolated after the sigmoid instead of before it.
+        assert measured[:, column] == pytest.approx(expected, abs=0.02)
 
 
 def test_norms_are_those_of_the_hidden_weights(model, batch):
-    first, second = model.hidden_1.linear.weight, model.hidden_2.linear.weight
-    assert weight_norms(model, batch) == pytest.approx(
-        {"norm 1": first.norm().item(), "norm 2": second.norm().item()}
-    )
+    layers = model.hidden_1.linear, model.hidden_2.linear
+    expected = [layer.weight.norm().item() for layer in layers]
+    assert weight_norms(model, batch)["norm"].tolist() == expected
+
+
+SHAPES = {"slopes": (2,), "percentiles": (4, 3), "weight norms": (2,)}
 
 
 @pytest.mark.parametrize("name", MEASURES)
-def test_measure_leaves_the_state_of_the_model_alone(name, model, batch):
+def test_measure_is_an_array_of_one_shape_and_leaves_the_model_alone(name, model, batch):
     state = pickle.dumps(model.state_dict())
-    assert all(isinstance(value, float) for value in MEASURES[name](model, batch).values())
+    for images in (batch, batch[:4]):
+        (values,) = MEASURES[name](model, images).values()
+        assert (values.dtype, values.shape) == (np.float64, SHAPES[name])
     assert pickle.dumps(model.state_dict()) == state
