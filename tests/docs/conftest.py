@@ -59,12 +59,21 @@ Title
 
 Text.
 """
+import numpy as np
+
 from bn_tutorial.lab.evidence import record
 from bn_tutorial.lab.figures import new_figure
 
 new_figure(alt="An empty panel, nothing more.")
 record("{name}", {{"seeds": 5}})
 '''
+# As if another NumPy had recorded it.
+AGED = """
+import os, pathlib
+
+recorded = pathlib.Path(os.environ["BN_TUTORIAL_EVIDENCE"], "{name}.json")
+recorded.write_text(recorded.read_text().replace(np.__version__, "0.1"))
+"""
 FILES = {
     "docs/conf.py": CONF,
     "docs/index.md": INDEX,
@@ -73,10 +82,13 @@ FILES = {
     "tutorial_src/GALLERY_HEADER.rst": "Gallery\n=======\n",
     **{
         f"tutorial_src/{section}/{name}": text
-        for section, script in (("01_a", "plot_01_x"), ("02_b", "plot_01_y"))
+        for section, script, code in (
+            ("01_a", "plot_01_x", SCRIPT),
+            ("02_b", "plot_01_y", SCRIPT + AGED),
+        )
         for name, text in (
             ("GALLERY_HEADER.rst", f"{section}\n----\n"),
-            (f"{script}.py", SCRIPT.format(name=f"{section}/{script}")),
+            (f"{script}.py", code.format(name=f"{section}/{script}")),
         )
     },
 }

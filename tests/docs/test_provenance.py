@@ -1,53 +1,71 @@
-import json
+"""Pages that were really run say what they were made with: see conftest.py."""
+
 from importlib.metadata import version
-from types import SimpleNamespace
 
 import provenance
 import pytest
+from sphinx.testing.util import SphinxTestApp
+from sphinx_gallery.gen_rst import TIMING_CONTENT
 
-TIME = (
-    '<p>Body</p>\n<p class="sphx-glr-timing"><strong>Total running time of the script:</strong> '
-    "(2 minutes 51.252 seconds)</p>\n<p>End</p>"
-)
+from bn_tutorial import fingerprint
+
+SECTIONS = {"recorded here": "gallery/01_a/plot_01_x", "recorded before": "gallery/02_b/plot_01_y"}
 
 
 @pytest.fixture
-def facts(tmp_path, monkeypatch):
-    """A function that returns the context of a page."""
-    monkeypatch.setenv("BN_TUTORIAL_EVIDENCE", str(tmp_path))
-    (tmp_path / "01").mkdir()
-    recorded = {"versions": {"numpy": "9.1", "torch": "9.2"}, "values": {"seeds": 5}}
-    (tmp_path / "01" / "plot.json").write_text(json.dumps(recorded))
-
-    def find(page, executed=None, **context):
-        monkeypatch.setattr(provenance.NbMetadataCollector, "get_exec_data", lambda *_: executed)
-        provenance.add_facts(SimpleNamespace(env=None), page, "", context, None)
-        return context
-
-    return find
+def facts(real_site):
+    """A function that returns what the template is told of a page."""
+    return lambda page: real_site.contexts[page]["provenance"]
 
 
-def test_gallery_page_names_the_versions_and_seeds_that_it_recorded(facts):
-    context = facts("gallery/01/plot", body=TIME)
-    assert context["provenance"] == {
-        "numpy": "9.1",
-        "torch": "9.2",
-        "seeds": 5,
-        "duration": "2 min 51 s",
-    }
-    assert context["body"] == "<p>Body</p>\n<p>End</p>"
+def test_gallery_page_names_what_it_recorded(facts):
+    here, before = (facts(page) for page in SECTIONS.values())
+    assert here["numpy"] == version("numpy")
+    assert before["numpy"] == "0.1"  # see the script: an older NumPy was used
+    assert before["torch"] == version("torch")
+    assert here["seeds"] == before["seeds"] == 5
+    assert here["device"] == fingerprint.device()
+
+
+def test_gallery_page_says_its_time_once(facts, real_site):
+    for page in SECTIONS.values():
+        assert facts(page)["duration"] == "less than a second"
+        assert "Total running time" not in real_site.html(page)
+        assert "sphx-glr-timing" not in real_site.html(page)
 
 
 def test_executed_page_names_its_time_and_the_versions_of_the_build(facts):
-    found = facts("derivations/x", {"runtime": 3.4}, body="")["provenance"]
-    assert found["duration"] is None  # a page without a body was not executed
-    found = facts("derivations/x", {"runtime": 3.4}, body="<p>")["provenance"]
-    assert found["duration"] == "3 s"
-    assert found["numpy"] == version("numpy")
+    assert facts("executed")["duration"].endswith((" s", " a second"))
+    assert facts("executed")["numpy"] == version("numpy")
+    assert facts("executed")["seeds"] is None
 
 
-def test_page_that_is_only_text_has_no_time(facts):
-    assert facts("run", body="<p>")["provenance"]["duration"] is None
+@pytest.mark.parametrize("page", ["index", "gallery/index", "search", "404"])
+def test_page_that_ran_nothing_has_no_time(facts, page):
+    assert facts(page)["duration"] is None
+    assert facts(page)["torch"] == version("torch")
+
+
+def test_foot_of_a_page_says_it(real_site):
+    foot = real_site.read("gallery/02_b/plot_01_y").select_one(".data-source").get_text(" ")
+    assert "less than a second" in foot
+    assert "5 seeds" in foot
+    assert "NumPy 0.1" in foot
+
+
+def test_minutes_of_the_gallery_are_read(tmp_path, monkeypatch):
+    monkeypatch.delenv("BN_TUTORIAL_EVIDENCE", raising=False)
+    (tmp_path / "conf.py").write_text("extensions = ['provenance']\nhtml_theme = 'basic'\n")
+    (tmp_path / "index.rst").write_text("Page\n====\n\n" + TIMING_CONTENT.format(2, 51.252))
+    found = {}
+    app = SphinxTestApp("html", srcdir=tmp_path)
+    try:
+        app.connect("html-page-context", lambda *event: found.update({event[1]: event[3]}))
+        app.build()
+    finally:
+        app.cleanup()
+    assert found["index"]["provenance"]["duration"] == "2 min 51 s"
+    assert "running time" not in found["index"]["body"]
 
 
 @pytest.mark.parametrize(
