@@ -124,29 +124,18 @@ def new_figure(
 
     Parameters
     ----------
-    rows, cols : int
-        The grid of axes.
     alt : str
-        What the figure shows, in a sentence, for readers who do not see it. It may state what the
-        page checks; it must not be a file name.
-    width : float
-        Inches; the column of text is about 7.2 wide.
-    height : float, optional
-        Inches; by default each row is as high as its axes are wide, up to 3.6.
-    **subplots
-        Passed on to `matplotlib.pyplot.subplots`.
-
-    Returns
-    -------
-    figure : Figure
-        With constrained layout, registered with pyplot so that the gallery finds it.
-    axes : Axes, or ndarray of Axes
-        As `matplotlib.pyplot.subplots` returns them.
+        What the figure shows, in a sentence, for readers who do not see it.
+    width, height : float
+        Inches. The column of text is about 7.2 wide; by default each row is as high as its axes
+        are wide, up to 3.6.
+    rows, cols, **subplots
+        As for `matplotlib.pyplot.subplots`, whose results are returned; the layout is constrained.
 
     Raises
     ------
     ValueError
-        If `alt` is empty, too short to describe anything, or a file name.
+        If `alt` has fewer than three words, or is a file name.
 
     Examples
     --------
@@ -167,22 +156,12 @@ def new_figure(
 
 
 def alt_text(figure: Figure) -> str:
-    """Return the text that stands for a figure.
-
-    Parameters
-    ----------
-    figure : Figure
-        A figure that `new_figure` made.
-
-    Returns
-    -------
-    str
-        One line.
+    """Return the text that stands for a figure, on one line.
 
     Raises
     ------
     ValueError
-        If the figure has no description.
+        If :func:`new_figure` has not made the figure, so that it has none.
     """
     return _described(str(figure.get_label()))
 
@@ -203,18 +182,10 @@ def draw_spread(
 
     Parameters
     ----------
-    ax : Axes
-        Where to draw.
-    x : array_like, shape (points,)
-        What the runs have in common.
-    runs : array_like, shape (runs, points)
-        One curve for each run.
+    x, runs : array_like, shapes (points,) and (runs, points)
+        What the runs have in common, and a curve for each.
     color : str
-        A name in `COLORS`; line style and marker go with it.
-    label : str
-        For the legend.
-    marker : bool
-        Whether to mark the points.
+        A name in `COLORS`; the line style goes with it, and the marker, where one is wanted.
     """
     runs = np.asarray(runs)
     hue = COLORS[color]
@@ -230,17 +201,10 @@ def draw_spread(
 
 
 def draw_pooled(ax: Axes, pooled: npt.NDArray[np.bool_]) -> None:
-    """Draw a block of numbers, (samples, channels, pixels), and mark those that share a mean.
+    """Draw a block of numbers in the place of some axes, and mark those that share a mean.
 
-    Samples go into the depth, channels to the right, pixels upwards. Only what lies on the front,
-    the top or the right of the block can be seen.
-
-    Parameters
-    ----------
-    ax : Axes
-        Where to draw; its axes are taken away.
-    pooled : ndarray of bool, shape (N, C, S)
-        Which numbers to mark.
+    `pooled`, shape (N, C, S), says which. Samples go into the depth, channels to the right, pixels
+    upwards; only what lies on the front, the top or the right of the block can be seen.
     """
     samples, channels, pixels = pooled.shape
 

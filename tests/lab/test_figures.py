@@ -4,7 +4,8 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from matplotlib.colors import to_rgb
+from matplotlib.colors import to_hex, to_rgb
+from scipy.spatial import ConvexHull
 
 from bn_tutorial.lab import figures
 
@@ -77,13 +78,66 @@ def test_new_figure_has_constrained_layout_and_is_known_to_pyplot():
     assert plt.get_fignums() == [figure.number]
 
 
+@pytest.mark.parametrize(
+    ("grid", "given", "expected"),
+    [
+        ((1, 1), {}, (6.4, 3.6)),
+        ((1, 2), {}, (6.4, 3.2)),
+        ((1, 3), {"width": 7.2}, (7.2, 2.4)),
+        ((2, 3), {"width": 7.2}, (7.2, 4.8)),
+        ((3, 1), {}, (6.4, 10.8)),
+        ((2, 2), {"width": 7.0, "height": 2.0}, (7.0, 2.0)),
+    ],
+)
+def test_axes_are_as_high_as_wide_up_to_a_bound_unless_a_height_is_given(grid, given, expected):
+    figure, _ = figures.new_figure(*grid, alt="Some empty panels.", **given)
+    assert figure.get_size_inches().tolist() == pytest.approx(expected)
+
+
+def test_three_words_and_what_only_looks_like_a_file_describe_a_figure():
+    for alt in ("A rising line", "The file plot.py draws a line."):
+        assert figures.alt_text(figures.new_figure(alt=alt)[0]) == alt
+
+
+def test_text_of_a_figure_is_as_large_as_the_text_beside_it_and_no_part_much_smaller():
+    figure, ax = figures.new_figure(alt="A line with all its texts.")
+    with mpl.rc_context(figures.STYLE):
+        ax.plot([0, 1], [0, 1], label="line")
+        title, label, legend = ax.set_title("title"), ax.set_xlabel("label"), ax.legend()
+        overall, note = figure.suptitle("overall"), ax.text(0, 0, "note")
+    points = note.get_fontsize()
+    assert points * figure.dpi / 72 == 16  # pixels
+    assert title.get_fontsize() == label.get_fontsize() == points
+    for text in (*ax.get_xticklabels(), *ax.get_yticklabels(), *legend.get_texts()):
+        assert points - 1 <= text.get_fontsize() < points
+    assert points < overall.get_fontsize() <= points + 1
+
+
+def test_nothing_frames_the_axes_and_the_grid_lies_below_the_data():
+    figure, ax = figures.new_figure(alt="A line over a grid.")
+    with mpl.rc_context(figures.STYLE):
+        (line,) = ax.plot([0, 1], [0, 1], label="line")
+        legend = ax.legend()
+    figure.canvas.draw()
+    visible = {side for side, spine in ax.spines.items() if spine.get_visible()}
+    assert visible == {"left", "bottom"}
+    assert not legend.get_frame_on()
+    assert all(grid.get_visible() for grid in ax.get_xgridlines() + ax.get_ygridlines())
+    assert ax.xaxis.get_zorder() < line.get_zorder()
+    assert to_hex(figure.get_facecolor()) == figures.LIGHT_PAGE
+
+
 def test_new_figure_changes_no_global_setting():
     before = dict(mpl.rcParams)
     figures.new_figure(alt="An empty panel, nothing more.")
     assert dict(mpl.rcParams) == before
 
 
-@pytest.mark.parametrize("alt", ["", "  \n", "figure", "sphx_glr_plot_01_001", "a b c.png"])
+@pytest.mark.parametrize(
+    "alt",
+    ["", "  \n", "figure", "two words", "sphx_glr_plot_01_001"]
+    + [f"a b c.{ending}" for ending in ("png", "PNG", "svg", "jpg", "jpeg", "gif", "pdf", "py")],
+)
 def test_new_figure_refuses_what_describes_nothing(alt):
     with pytest.raises(ValueError, match="a sentence that says what it shows"):
         figures.new_figure(alt=alt)
@@ -92,3 +146,109 @@ def test_new_figure_refuses_what_describes_nothing(alt):
 def test_alt_text_of_a_foreign_figure_is_an_error():
     with pytest.raises(ValueError, match="new_figure"):
         figures.alt_text(plt.figure())
+
+
+# ---------------------------------------------------------------------------------------------
+# What is drawn
+# ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("marker", [True, False])
+def test_spread_is_the_mean_as_a_line_and_the_range_as_a_band(marker):
+    _, ax = figures.new_figure(alt="A curve with its spread.")
+    runs = [[1.0, 5.0, 2.0], [3.0, 4.0, 8.0], [5.0, 0.0, 2.0]]
+    figures.draw_spread(ax, [10, 20, 30], runs, color="pink", label="runs", marker=marker)
+    (line,), (band,) = ax.lines, ax.collections
+    assert line.get_xydata().tolist() == [[10, 3], [20, 3], [30, 4]]
+    edge = {tuple(point) for point in band.get_paths()[0].vertices}
+    assert edge == {(10, 1), (10, 5), (20, 0), (20, 5), (30, 2), (30, 8)}
+    assert line.get_color() == figures.COLORS["pink"]
+    assert line.get_linestyle() == ":"
+    assert line.get_marker() == (figures.MARKERS["pink"] if marker else "None")
+    assert to_hex(band.get_facecolor()[0]) == figures.COLORS["pink"]
+    assert 0.1 < band.get_alpha() < 0.4  # two bands over each other are still told apart
+    assert ax.get_legend_handles_labels()[1] == ["runs"]
+
+
+SHAPE = (3, 4, 5)  # samples, channels, pixels
+SAMPLE, CHANNEL, PIXEL = np.indices(SHAPE)
+
+
+def block(pooled):
+    """Draw a block; return the corners of its faces, shape (faces, 4, 2), and which are marked."""
+    _, ax = figures.new_figure(alt="A block of numbers.")
+    figures.draw_pooled(ax, pooled)
+    marked = np.array([face.get_hatch() is not None for face in ax.patches])
+    orange = [to_hex(face.get_facecolor()) == figures.COLORS["orange"] for face in ax.patches]
+    assert marked.tolist() == orange  # the hatch says it to who sees no colours
+    return np.array([face.get_xy()[:4] for face in ax.patches]), marked
+
+
+def area(faces):
+    x, y = np.moveaxis(faces, -1, 0)
+    following = np.roll(x, -1, axis=-1), np.roll(y, -1, axis=-1)
+    return np.abs((x * following[1] - following[0] * y).sum(axis=-1)) / 2
+
+
+def test_faces_of_a_block_fill_its_outline_without_a_gap():
+    n, c, s = SHAPE
+    faces, marked = block(np.zeros(SHAPE, dtype=bool))
+    assert len(faces) == n * c + n * s + c * s
+    assert not marked.any()
+    outline = ConvexHull(faces.reshape(-1, 2))
+    assert len(outline.vertices) == 6  # of a box that is seen from above and from the right
+    assert area(faces).sum() == pytest.approx(outline.volume)  # in two dimensions, the area
+    # Faces that overlapped, and so left a gap elsewhere, would have a corner inside another.
+    assert len(np.unique(faces.mean(axis=1).round(6), axis=0)) == len(faces)
+    assert (area(faces)[-c * s :] == 1).all()  # the front is not distorted
+
+
+@pytest.mark.parametrize(
+    ("pooled", "count"),
+    [
+        (SAMPLE == 0, 4 * 5 + 4 + 5),  # the front, and its edges on the other sides
+        (CHANNEL == 3, 3 * 5 + 3 + 5),  # the right side
+        (PIXEL == 4, 3 * 4 + 3 + 4),  # the top
+        ((SAMPLE > 0) & (CHANNEL < 3) & (PIXEL < 4), 0),  # all that is inside
+    ],
+)
+def test_numbers_that_share_a_mean_are_marked_on_every_side_that_shows_them(pooled, count):
+    _, marked = block(pooled)
+    assert marked.sum() == count
+
+
+@pytest.mark.parametrize(
+    ("number", "count", "corner"),
+    [
+        ((0, 0, 0), 1, (0, 0)),
+        ((0, 3, 0), 2, (4, 0)),
+        ((0, 0, 4), 2, (0, 5)),
+        ((0, 3, 4), 3, (4, 5)),  # where the three sides meet
+        ((2, 3, 4), 2, None),  # the farthest, at the upper right
+    ],
+)
+def test_samples_go_into_the_depth_channels_to_the_right_and_pixels_upwards(number, count, corner):
+    pooled = np.zeros(SHAPE, dtype=bool)
+    pooled[number] = True
+    faces, marked = block(pooled)
+    touching = np.isclose(faces, corner or faces.max(axis=(0, 1))).all(axis=2).any(axis=1)
+    assert marked.sum() == count
+    assert touching[marked].all()
+
+
+def test_each_direction_of_a_block_is_named_beside_it_in_legible_letters():
+    _, ax = figures.new_figure(alt="A block of numbers.")
+    figures.draw_pooled(ax, np.zeros(SHAPE, dtype=bool))
+    named = {text.get_text(): text for text in ax.texts}
+    assert set(named) == {"samples", "channels", "pixels"}
+    assert all(10 <= text.get_fontsize() <= 12 for text in ax.texts)
+    corners = np.concatenate([face.get_xy() for face in ax.patches])
+    (left, bottom), right = corners.min(axis=0), corners[:, 0].max()
+    x, y = named["channels"].get_position()
+    assert (x, y < bottom) == (SHAPE[1] / 2, True)
+    x, y = named["pixels"].get_position()
+    assert (x < left, y) == (True, SHAPE[2] / 2)
+    x, y = named["samples"].get_position()
+    assert SHAPE[1] < x < right + 0.3
+    assert bottom - 0.3 < y < bottom + 1
+    assert not ax.axison
