@@ -17,9 +17,9 @@ import platformdirs
 
 
 def named_folder(variable: str) -> Path | None:
-    """Return the folder that an environment variable names, or None where it is not set or empty.
+    """Return the folder that an environment variable names as an absolute path, or None.
 
-    The path is absolute: ``~`` is expanded, and a relative one is taken from the working directory.
+    ``~`` is expanded, and a relative path is taken from the working directory.
 
     Raises
     ------
@@ -63,13 +63,8 @@ def prepare_folder(folder: Path, variable: str = "BN_TUTORIAL_CACHE") -> Path:
 def cache_folder(*, create: bool = True) -> Path:
     """Return the folder in which the build remembers things, as an absolute path.
 
-    It is the one that ``BN_TUTORIAL_CACHE`` names (:func:`named_folder`), else the user's cache
-    folder for ``bn-tutorial``. Unless `create` is false, it is there (:func:`prepare_folder`).
-
-    Raises
-    ------
-    ValueError, OSError
-        As for these two.
+    It is the one that ``BN_TUTORIAL_CACHE`` names, else the user's for ``bn-tutorial``. Unless
+    `create` is false, it is there. Errors are as for :func:`named_folder`, :func:`prepare_folder`.
     """
     folder = named_folder("BN_TUTORIAL_CACHE")
     if folder is None:

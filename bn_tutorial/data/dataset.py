@@ -64,17 +64,15 @@ class Dataset:
 
     Parameters
     ----------
-    name : {"mnist", "digits"}
-        What :func:`bn_tutorial.data.loading.load` calls it.
-    title, licence, source : str
-        What the pages call it, the terms it is distributed under, and its authors.
+    name, title : str
+        What :func:`bn_tutorial.data.loading.load` calls it, and what the pages call it.
+    licence, source : str
+        The terms it is distributed under, and its authors.
     digest : str
         SHA-256 of the content, hexadecimal. For MNIST it is taken over the MD5 sums of its four
         files, which were verified before.
-    train, test : Split
-        The training and the test set.
-    validation : Split, optional
-        Images to choose settings by; nothing is trained or tested on them.
+    train, test, validation : Split
+        Images to train on, to test on and, optionally, to choose settings by.
     scale : tuple of two floats, optional
         Mean and standard deviation that :meth:`standardize` takes, in units of full ink (255); by
         default those of the training set.
@@ -91,22 +89,14 @@ class Dataset:
     scale: tuple[float, float] | None = None
 
     def hold_out(self, count: int) -> Dataset:
-        """Set the last training images apart for validation.
-
-        Parameters
-        ----------
-        count : int
-            How many, at least one and less than there are.
-
-        Returns
-        -------
-        Dataset
-            With a smaller training set, a validation set, and a digest of its own.
+        """Set the last `count` training images apart for validation; the digest is another.
 
         Raises
         ------
-        TypeError, ValueError
-            If `count` is no integer, or out of bounds, or there is a validation set already.
+        TypeError
+            If `count` is no integer.
+        ValueError
+            If it is not at least one and less than there are, or if some are set apart already.
         """
         if self.validation is not None:
             raise ValueError(f"{self.title} has a validation set already")
@@ -122,7 +112,7 @@ class Dataset:
     def first(self, count: int) -> Dataset:
         """Keep only the first `count` training images; the digest is another.
 
-        Bounds and errors are those of :meth:`hold_out`.
+        Bounds and errors are as for :meth:`hold_out`.
         """
         count = _checked_count(count, below=len(self.train))
         return replace(self, train=self.train[:count], digest=f"{self.digest}, first {count}")
@@ -171,17 +161,8 @@ class Dataset:
         """Turn images into network input: flat, with the training set's mean 0 and variance 1.
 
         Each image becomes ``(images / 255 - mean) / std``, with `mean` and `std` of all pixels of
-        the training set (for MNIST 0.1307 and 0.3081), also where `images` is the test set.
-
-        Parameters
-        ----------
-        images : Tensor, uint8, shape (N, 28, 28)
-            Grey values from 0 to 255.
-
-        Returns
-        -------
-        Tensor, float32, shape (N, 784)
-            A new tensor.
+        the training set (for MNIST 0.1307 and 0.3081), also where `images` is the test set. The
+        images, uint8, shape (N, 28, 28), become a new tensor, float32, shape (N, 784).
 
         Raises
         ------

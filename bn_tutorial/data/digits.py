@@ -67,19 +67,10 @@ def draw(train_count: int, test_count: int, seed: int = 0) -> tuple[_Part, _Part
 
 
 def enlarge(originals: Tensor, maps: Tensor) -> Tensor:
-    """Enlarge and distort one image by each map.
+    """Enlarge and distort each original by its map, as :func:`random_maps` draws them.
 
-    Parameters
-    ----------
-    originals : Tensor, float32, shape (N, 8, 8)
-        Shares of ink, 0 to 1.
-    maps : Tensor, float32, shape (N, 2, 3)
-        Affine maps, as :func:`random_maps` draws them.
-
-    Returns
-    -------
-    Tensor, uint8, shape (N, 28, 28)
-        Grey values from 0 (background) to 255 (ink).
+    Shares of ink, 0 to 1, float32, shape (N, 8, 8), and maps, shape (N, 2, 3), become grey values
+    from 0 (background) to 255 (ink), uint8, shape (N, 28, 28).
     """
     images = torch.empty(len(maps), 28, 28, dtype=torch.uint8)
     # In batches, because the intermediate images are four bytes a pixel, and the grids eight.

@@ -40,24 +40,19 @@ _NAMES = tuple(_ABOUT)
 
 
 def resolve() -> str:
-    """Decide which data set this process uses: verify MNIST, fetch it first, or fall back.
+    """Decide which data set this process uses; return ``"mnist"`` or ``"digits"``.
 
-    Nothing is loaded. A machine without network finds out within seconds, is told so by a warning
-    of the logger ``bn_tutorial.data.loading``, and gets the digits. A process decides once for each
-    setting of the environment; to have several decide alike, and only one of them try the network,
-    put the answer into ``BN_TUTORIAL_DATASET`` of their environment.
-
-    Returns
-    -------
-    {"mnist", "digits"}
-        A name for :func:`load`.
+    MNIST is fetched where that is needed, and verified; nothing is loaded. A machine without
+    network finds out within seconds, is told so by a warning of the logger
+    ``bn_tutorial.data.loading``, and gets the digits. A process decides once for each setting of
+    the environment; to have several decide alike, and only one of them try the network, put the
+    answer into ``BN_TUTORIAL_DATASET`` of their environment.
 
     Raises
     ------
     ValueError
-        If ``BN_TUTORIAL_DATASET`` is neither ``mnist`` nor ``digits``, if ``BN_TUTORIAL_DATA`` or
-        ``BN_TUTORIAL_CACHE`` names no path, or if a file of MNIST is damaged, which is no reason
-        to take other data: the message says what to do.
+        If one of the three variables has no meaning, or if a file of MNIST is damaged, which is no
+        reason to take other data: the message says what to do.
     bn_tutorial.data.mnist.FetchError
         If ``BN_TUTORIAL_DATASET`` is ``mnist``, which is not here and cannot be downloaded.
     OSError
@@ -74,17 +69,9 @@ def resolve() -> str:
 
 
 def load(name: str | None = None) -> Dataset:
-    """Load a data set into memory.
+    """Load ``"mnist"`` or ``"digits"``, by default what :func:`resolve` says; errors are the same.
 
-    Parameters
-    ----------
-    name : {"mnist", "digits"}, optional
-        Which one; by default what :func:`resolve` says. The errors are the same.
-
-    Returns
-    -------
-    Dataset
-        60,000 training and 10,000 test images. A process loads it once: do not change it in place.
+    A process loads the 60,000 training and 10,000 test images once: do not change them in place.
     """
     if name is None:
         name = resolve()

@@ -54,20 +54,10 @@ class FetchError(RuntimeError):
 
 @functools.cache
 def ensure(given: Path | None, cache: Path) -> Path:
-    """Find MNIST, or download it, and verify its files. A process does so once.
+    """Find MNIST, or download it, and verify its files: once a process. Return its root.
 
-    Parameters
-    ----------
-    given : Path or None
-        The folder that the user named, if any. Where it holds no ``MNIST/raw``, it is passed over,
-        with a warning.
-    cache : Path
-        The cache folder: ``mnist`` in it is searched next, and otherwise downloaded.
-
-    Returns
-    -------
-    Path
-        A torchvision root for :func:`read`.
+    The folder that the user named, if any, is searched first; where it holds no ``MNIST/raw``, it
+    is passed over, with a warning. Then ``mnist`` in the cache folder is, and otherwise downloaded.
 
     Raises
     ------

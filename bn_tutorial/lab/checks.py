@@ -23,30 +23,21 @@ ROUNDING = 1e-8  # of central differences; a tolerance above it is that of a mea
 class Checks:
     """The checks of one page, and their count.
 
+    Where the environment variable ``BN_TUTORIAL_CHECKS`` names a folder, the counts are written
+    there after each check, for the log of the build: how many identities were checked with numbers
+    (`numeric`), by algebra (`symbolic`), and by a random experiment, that is, to a tolerance above
+    `ROUNDING` (`statistical`); how many broken variants were seen to fail (`caught`); and the
+    `largest` residual of an identity that was checked with numbers.
+
     Parameters
     ----------
     page : str
-        The page's name, such as ``"backward"``. Two pages must not share one.
-
-    Attributes
-    ----------
-    numeric, symbolic, statistical : int
-        How many identities were checked with numbers, how many by algebra, and how many
-        predictions by a random experiment, to a tolerance above `ROUNDING`.
-    caught : int
-        How many broken variants were seen to fail.
-    largest : float
-        The largest residual of an identity that was checked with numbers.
+        The page's name, such as ``"backward"``, which no other page has.
 
     Raises
     ------
     ValueError
         If `page` has other characters than letters, digits, ``_``, ``-``, and ``/`` between names.
-
-    Notes
-    -----
-    Where the environment variable ``BN_TUTORIAL_CHECKS`` names a folder, the counts are written
-    there after each check, for the log of the build.
 
     Examples
     --------
@@ -81,7 +72,7 @@ class Checks:
         tolerance: float = 1e-12,
         visible: float = 1e-3,
     ) -> str:
-        """Check an identity with numbers.
+        """Check an identity with numbers; return lines to be printed.
 
         Parameters
         ----------
@@ -94,11 +85,6 @@ class Checks:
         tolerance, visible : float
             The largest residual that rounding may leave, and the smallest that a broken variant
             must have, which is greater.
-
-        Returns
-        -------
-        str
-            A line for the identity and one for each variant, to be printed.
 
         Raises
         ------
