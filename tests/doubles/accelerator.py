@@ -31,6 +31,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map
 
 META = torch.device("meta")
+COMPOSITE = torch._C.DispatchKey.CompositeImplicitAutograd
 
 
 class There(torch.Tensor):
@@ -168,10 +169,10 @@ class _Operations(TorchDispatchMode):
         target = kwargs.get("device")
         if not there and target != META:
             return func(*args, **kwargs)
-        with self:  # in inference mode, operations come as they were called, not yet taken apart
-            result = func.decompose(*args, **kwargs)
-        if result is not NotImplemented:
-            return result
+        # In inference mode operations come as they were called, not yet taken apart.
+        if torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), COMPOSITE):
+            with self:
+                return func._op_dk(COMPOSITE, *args, **kwargs)
         self.refuse(func, args, given)
 
         given_as = {}  # what was given, by the identity of what stands for it on the processor
