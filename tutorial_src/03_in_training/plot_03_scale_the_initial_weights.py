@@ -107,8 +107,8 @@ for arm in arms:
         swept[arm, s] = at_end(grid.values())
     fixed = study({s: run(arm, s, rate[arm, 1.0]) for s in scales}, data, seeds)
     final[arm] = at_end(fixed.values())  # of the loop's last arm, with BN:
-norms = at_end(fixed.values(), "norm 1")  # of the first layer's weights
-after = norms / curves(fixed[1.0], "norm 1")[:, [0]]
+norms = at_end(fixed.values(), "norm")[..., 0]  # of the first layer's weights
+after = norms / curves(fixed[1.0], "norm")[:, :1, 0]
 
 # %%
 # A factor is *harmless* for a seed if the network ends at most five percentage points below its own

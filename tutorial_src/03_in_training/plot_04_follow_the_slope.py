@@ -56,11 +56,10 @@ arms = {
     for name, norm in norms.items()
 }
 results = study(arms, data, seeds)
-by_layer = {  # shape (layers, seeds, points)
-    arm: np.array([curves(runs, f"slope {n}") for n in (1, 2, 3, 4)])
-    for arm, runs in results.items()
+by_layer = {  # shape (seeds, points, layers)
+    arm: curves(runs, "slope") for arm, runs in results.items()
 }
-slope = {arm: values.mean(axis=0) for arm, values in by_layer.items()}
+slope = {arm: values.mean(axis=-1) for arm, values in by_layer.items()}
 accuracy = {
     arm: curves(runs, "test_accuracy")[:, -1] for arm, runs in results.items()
 }
@@ -161,7 +160,7 @@ figure.legend(loc="outside right center")
 # to prevent, the top layer becomes steeper. With the default weights, which are the kind that they
 # used, this network has not begun to learn, and nothing has moved. They trained far longer.
 
-top = {init: by_layer[init, "without BN"][-1] for init in inits}
+top = {init: by_layer[init, "without BN"][..., -1] for init in inits}
 drift = {init: runs[:, -1] / runs[:, 0] for init, runs in top.items()}
 for init, ratios in drift.items():
     print(f"{init:<9} top layer's slope, end over start: {ratios.round(3)}")

@@ -54,17 +54,11 @@ results = study(arms, data, seeds)
 accuracy = {
     arm: 100 * curves(runs, "test_accuracy") for arm, runs in results.items()
 }
-
-
-def percentile(arm, p):
-    """Return one of every sigmoid's input, (sigmoids, seeds, evaluations)."""
-    each = [curves(results[arm], f"unit {n}, {p} %") for n in range(100)]
-    return np.array(each)[..., 1:]  # not before the first step
-
-
-low, median, high = (
-    {arm: percentile(arm, p) for arm in arms} for p in (15, 50, 85)
-)
+inputs = {  # shape (percentiles, sigmoids, seeds, evaluations)
+    arm: curves(runs, "percentiles")[:, 1:].transpose(3, 2, 0, 1)
+    for arm, runs in results.items()
+}  # not before the first step
+low, median, high = ({arm: inputs[arm][p] for arm in arms} for p in range(3))
 
 alt = (
     "Three panels against the step. Test accuracy: both arms climb, with batch normalization "
