@@ -75,12 +75,13 @@ def test_cache_folder_that_cannot_be_created_is_named_with_the_reason(monkeypatc
     assert "set BN_TUTORIAL_CACHE" in str(error.value)
 
 
+@pytest.mark.parametrize("missing", [os.W_OK, os.X_OK])  # in a folder, the latter is to enter it
 def test_cache_folder_that_may_not_be_written_to_is_noticed_before_anything_is_computed(
-    monkeypatch, tmp_path
+    monkeypatch, tmp_path, missing
 ):
     monkeypatch.setenv("BN_TUTORIAL_CACHE", str(tmp_path))
     # Not by taking the right away: root, as which tests may run, has it all the same.
-    monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path or mode == os.R_OK)
+    monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path or not mode & missing)
     with pytest.raises(OSError, match="may not be written to") as error:
         cache_folder()
     assert f"{tmp_path} " in str(error.value)
@@ -145,6 +146,20 @@ def test_a_block_that_writes_nothing_is_an_error_and_keeps_the_old_file(tmp_path
     with pytest.raises(FileNotFoundError), replace_when_complete(path):
         pass
     assert path.read_text() == "old"
+
+
+def test_content_is_on_the_disk_before_its_name_stands_for_it(tmp_path, monkeypatch):
+    path, flushed, flush = tmp_path / "numbers.json", [], os.fsync
+
+    def remember(descriptor):
+        flush(descriptor)
+        flushed.append((os.fstat(descriptor).st_size, path.exists()))
+
+    monkeypatch.setattr(os, "fsync", remember)
+    with replace_when_complete(path) as partial:
+        partial.write_text("new")
+    assert flushed == [(3, False)]
+    assert path.read_text() == "new"
 
 
 def test_two_writers_of_one_file_do_not_share_a_partial_file(tmp_path):
