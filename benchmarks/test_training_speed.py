@@ -16,7 +16,8 @@ import torch
 from torch import nn
 
 from bn_tutorial.lab import training
-from bn_tutorial.data.dataset import Split, load
+from bn_tutorial.data.dataset import Split
+from bn_tutorial.data.loading import load
 from bn_tutorial.networks.perceptron import DeepNet
 from bn_tutorial.lab.pool import one_thread
 from bn_tutorial.lab.training import Config, train
