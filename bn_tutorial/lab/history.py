@@ -18,18 +18,16 @@ class History:
     """What was measured while a network was trained.
 
     The shapes depend on the configuration and the data alone: where a run has diverged, what could
-    not be measured is nan. Two histories are equal if all their numbers are, bit by bit, and nan to
-    nan; ``seconds`` does not count.
+    not be measured is nan. Histories are equal if all numbers but ``seconds`` are, bit by bit, and
+    nan to nan.
 
     Attributes
     ----------
     train_loss, train_accuracy : tuple of float, one per evaluation
         Mean over the batches since the evaluation before of the cross-entropy (nat), and share of
-        their images that were classified correctly. Both in training mode and while the weights
-        move, each batch just before the step that learns from it.
+        their images classified correctly: in training mode, each batch just before its step.
     validation_loss, validation_accuracy, test_loss, test_accuracy : tuple of float
-        The same in evaluation mode, over the validation set (empty where the data have none) and
-        over the test set.
+        The same in evaluation mode over the validation set (empty without one) and the test set.
     step_loss : tuple of float, one per step
         The cross-entropy (nat) of each batch, before the step that learns from it.
     measured : dict of str to ndarray, float64, shape (evaluations + 1, ...)
@@ -107,18 +105,10 @@ def put_together(
     steps: int,
     seconds: float,
 ) -> History:
-    """Make a history of its periods, with nan for all that divergence has left without a meaning.
+    """Make a history of its periods, of which only the last may have diverged.
 
-    Parameters
-    ----------
-    periods : sequence of Period
-        At least one; if one diverged, it is the last.
-    measured : sequence of dict to ndarray
-        What was measured besides, before the first period and after each; empty if nothing was.
-    evaluations, steps : int
-        How many there would be without divergence.
-    seconds : float
-        As in the history.
+    ``measured`` is what was measured besides, before the first period and after each; it is empty
+    if nothing was. Without divergence there would be as many ``evaluations`` and ``steps``.
     """
     diverged_at = periods[-1].first_not_finite()
     sound = periods if diverged_at is None else periods[:-1]

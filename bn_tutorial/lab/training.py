@@ -42,7 +42,7 @@ class Config:
     ----------
     steps, evaluate_every : int
         How many times the weights are changed, by default ten passes through the 60,000 training
-        images of MNIST; the number of steps between two evaluations, a divisor of it.
+        images of MNIST; the steps between two evaluations, a divisor of it.
     batch_size : int
         Images per step. The last batch of a pass through the images holds what is left.
     lr : float
@@ -54,11 +54,6 @@ class Config:
     ------
     TypeError, ValueError
         If one is no such number: all but ``seed`` are more than zero.
-
-    Examples
-    --------
-    >>> Config(lr=0.5)
-    Config(steps=4690, evaluate_every=469, batch_size=128, lr=0.5, seed=0)
     """
 
     steps: int = 4690
@@ -89,12 +84,12 @@ class Config:
 
 
 def device() -> torch.device:
-    """Return the device that networks are trained on: ``BN_TUTORIAL_DEVICE``, else the processor.
+    """Return the device to train on: ``BN_TUTORIAL_DEVICE``, else the processor.
 
     Raises
     ------
     ValueError
-        If it is none that PyTorch can compute on here.
+        If PyTorch cannot compute on it here.
 
     Examples
     --------
@@ -128,26 +123,24 @@ def train(
     Parameters
     ----------
     model : Module
-        Maps a float32 Tensor, shape (N, 784), to logits, shape (N, number of classes). It is
-        moved to :func:`device`, trained in place and left in evaluation mode. Parameters that
-        require no gradient stay as they are.
+        From a float32 Tensor, shape (N, 784), to logits, shape (N, number of classes). It is moved
+        to :func:`device`, trained in place, except for parameters that require no gradient, and
+        left in evaluation mode.
     data : Dataset
         What to train and to test on.
     config : Config, optional
         How to train; by default ``Config()``.
     measure : callable, optional
         Called with the model and the first 2,000 test images, shape (N, 784), before the first step
-        and after each evaluation; returns numbers or arrays by name, always of the same shapes. It
-        must leave the model as it was, except for its mode. There are some in
-        ``bn_tutorial.networks.probes.MEASURES``.
+        and after each evaluation: returns numbers or arrays by name, always of the same shapes, and
+        leaves the model as it was, except for its mode. See ``bn_tutorial.networks.probes``.
     progress : bool, optional
         Whether to show a progress bar on standard error; by default only on a terminal.
 
     Returns
     -------
     History
-        What was measured. A loss that is nan or infinite is an outcome, not an error: the training
-        stops soon after, and the history says at which step it happened.
+        A loss that is nan or infinite is an outcome, not an error: the training stops soon after.
 
     Raises
     ------

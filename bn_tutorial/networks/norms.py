@@ -20,19 +20,14 @@ from bn_tutorial.networks.settings import whole
 class GhostBatchNorm1d(nn.BatchNorm1d):
     """Batch normalization over parts of the batch: "ghost batches".
 
-    In training mode, and without running statistics also in evaluation mode, each part of ``size``
-    consecutive samples has its own mean and variance, as if it were a batch. The rest, and
-    ``**options``, are as in :class:`torch.nn.BatchNorm1d`.
-
-    Parameters
-    ----------
-    num_features, size : int
-        Number of units C; samples in a part, at least two.
+    In training mode, and without running statistics in both modes, each part of ``size``
+    consecutive samples (at least two) has its own mean and variance, as if it were a batch. The
+    rest, and the ``options``, are those of :class:`torch.nn.BatchNorm1d`.
 
     Raises
     ------
     TypeError, ValueError
-        If ``size`` is not such a number; from ``forward``, if the input is not of shape (N, C) or
+        If ``size`` is no such number; from ``forward``, if the input is not of shape (N, C) or
         (N, C, L), or N not a multiple of ``size`` where it is parted.
 
     Notes
@@ -196,7 +191,7 @@ def parse_norm(norm: str | None) -> tuple[str | None, int | None]:
 
 
 def norm_maker(norm: str | None) -> Callable[[int], nn.Module | None]:
-    """Return what makes a normalization for a number of units.
+    """Return what makes a normalization (Module or None) for a number of units.
 
     Parameters
     ----------
@@ -206,11 +201,6 @@ def norm_maker(norm: str | None) -> Callable[[int], nn.Module | None]:
         (:class:`GhostBatchNorm1d`, 16 samples a part), ``"actnorm"`` (:class:`ActNorm1d`),
         ``"layer"`` (:class:`torch.nn.LayerNorm`) or ``"group:16"`` (:class:`torch.nn.GroupNorm`,
         16 groups). The two numbers may be others, from one on.
-
-    Returns
-    -------
-    callable
-        From the number of units to a Module, or to None.
 
     Raises
     ------

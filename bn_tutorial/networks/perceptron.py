@@ -37,41 +37,35 @@ class DeepNet(nn.Sequential):
     Each hidden block is a linear map, a normalization (if any) and an activation. The children are
     ``hidden_1``, ``hidden_2``, ... and ``output``; the parts of a block are ``linear``, ``norm``
     and ``activation``. So ``hidden_1.activation`` means the same in every arm of a comparison.
-    ``forward`` takes a float Tensor, shape (N, widths[0]), and gives logits, shape (N, widths[-1]).
+    ``forward`` takes a float Tensor, shape (N, widths[0]), to logits, shape (N, widths[-1]).
 
     Parameters
     ----------
-    norm : None or str
-        Of the hidden blocks: as for :func:`bn_tutorial.networks.norms.norm_maker`.
+    norm, activation, placement : None or str
+        The parts of the hidden blocks: a name that :func:`bn_tutorial.networks.norms.norm_maker`
+        knows; a key of ``ACTIVATIONS``; whether the normalization stands ``"before"`` the
+        activation or ``"after"`` it.
     widths : sequence of int
         Number of units of each layer, input first, output last.
-    activation : {"sigmoid", "tanh", "relu"}
-        The nonlinearity of the hidden blocks.
-    placement : {"before", "after"}
-        Whether the normalization stands before the activation or after it.
     bias : bool
-        Whether the linear maps of the hidden blocks have biases. By default they do, although
-        batch normalization cancels them, because the arms are to have the same linear maps.
+        Whether the linear maps of the hidden blocks have biases: by default also in front of batch
+        normalization, which cancels them, because the arms are to have the same linear maps.
     init : "default", "he", "glorot", "unit gain" or float
         ``"default"`` is PyTorch's own: weights and biases uniform in ``+-1/sqrt(fan_in)``. With the
-        others the biases are zero and the weights from ``N(0, 2/fan_in)``, uniform in
-        ``+-sqrt(6/(fan_in + fan_out))``, from ``N(0, 1/(s**2 fan_in))`` where ``s`` is the
-        activation's slope at zero (of ReLU the quadratic mean of both sides: the same as
-        ``"he"``), or from ``N(0, sigma**2)`` for a float sigma, at least zero.
+        others the biases are zero, and the weights are drawn: ``"he"``, from ``N(0, 2/fan_in)`` (He
+        et al. 2015); ``"glorot"``, uniformly in ``+-sqrt(6/(fan_in + fan_out))`` (Glorot and Bengio
+        2010); ``"unit gain"``, from ``N(0, 1/(s**2 fan_in))`` where ``s`` is the activation's slope
+        at zero (of ReLU the quadratic mean of both sides: the same as ``"he"``); a float sigma, at
+        least zero, from ``N(0, sigma**2)``.
     init_scale : float
         Factor, more than zero, for the initial weights (not the biases) of the hidden blocks.
     seed : int
-        Seed of the initial weights.
+        Of the initial weights.
 
     Raises
     ------
     TypeError, ValueError
         If an argument is not one of these, or there are fewer than two widths or one below one.
-
-    Notes
-    -----
-    ``"he"``: He et al. 2015, "Delving deep into rectifiers". ``"glorot"``: Glorot and Bengio 2010,
-    "Understanding the difficulty of training deep feedforward neural networks".
 
     Examples
     --------

@@ -22,11 +22,8 @@ from torch import Tensor, nn
 class Signals:
     """What :func:`watch` recorded, by the name of the module, in the order of the network.
 
-    Attributes
-    ----------
-    outputs, gradients : dict of str to Tensor
-        The output of each module at the last forward pass; the gradient of the loss with respect to
-        it, of the same shape, once there has been a backward pass after that.
+    The output of each module at the last forward pass, and the gradient of the loss with respect to
+    it, of the same shape, once there has been a backward pass after that.
     """
 
     outputs: dict[str, Tensor] = field(default_factory=dict)
@@ -48,19 +45,13 @@ def watch(model: nn.Module, *types: type[nn.Module]) -> Iterator[Signals]:
     ------
     Signals
         Filled by each pass within the block, forward and backward, in place of the one before. The
-        tensors are detached from the graph but share the network's memory.
+        tensors are detached from the graph but share the network's memory. A gradient is that of
+        the loss *as it is*: with a mean over N samples, each sample's row carries a factor 1/N.
 
     Raises
     ------
-    TypeError
-        In the forward pass, if a watched module does not return a Tensor.
-    ValueError
-        If no type is given or the network has no module of these types.
-
-    Notes
-    -----
-    A gradient is that of the loss *as it is*: with a mean over N samples, each sample's row carries
-    a factor 1/N.
+    TypeError, ValueError
+        If a watched module does not return a Tensor; if there is nothing to watch.
 
     Examples
     --------

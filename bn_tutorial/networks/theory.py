@@ -19,13 +19,10 @@ def signal_gain(slope: float, fan: int, weight_var: float) -> float:
 
     Parameters
     ----------
-    slope : float
-        The slope of the activation where it works.
+    slope, weight_var : float
+        Of the activation, where it works; the variance from which the weights are drawn.
     fan : int
-        n, over how many weights a unit sums: the inputs of the layer on the way forward, its
-        outputs on the way back.
-    weight_var : float
-        The variance from which the weights are drawn.
+        n, over how many weights a unit sums: the layer's inputs forward, its outputs backward.
 
     Returns
     -------
@@ -34,8 +31,7 @@ def signal_gain(slope: float, fan: int, weight_var: float) -> float:
 
     Examples
     --------
-    A sigmoid, and PyTorch's default weights:
-
+    >>> # a sigmoid, and PyTorch's default weights
     >>> round(1 / signal_gain(0.25, fan=256, weight_var=1 / (3 * 256)), 2)
     6.93
     """
@@ -47,21 +43,8 @@ def signal_gain(slope: float, fan: int, weight_var: float) -> float:
 def gradient_growth(activation: Callable[[Array], Array], slope: Callable[[Array], Array]) -> float:
     """Give the growth of the squared gradient in a layer with a large batch (:eq:`eq-growth`).
 
-    Parameters
-    ----------
-    activation, slope : callable
-        The activation and its derivative, from an ndarray to one of the same shape.
-
-    Returns
-    -------
-    float
-        By how much one layer with batch normalization multiplies the squared norm of the gradient
-        on its way back, without a unit; at least one.
-
-    Notes
-    -----
-    The means over the normal distribution are sums over the midpoints of small intervals. None is
-    at zero, where the rectifier has its kink.
+    By so much, at least one, a layer with batch normalization multiplies the squared norm of the
+    gradient on its way back. The activation and its derivative take an ndarray to one of its shape.
 
     Examples
     --------
@@ -69,6 +52,8 @@ def gradient_growth(activation: Callable[[Array], Array], slope: Callable[[Array
     >>> round(growth, 3), round(math.pi / (math.pi - 1), 3)
     (1.467, 1.467)
     """
+    # Means over the normal distribution, as sums over the midpoints of small intervals. None is at
+    # zero, where the rectifier has its kink.
     z = (np.arange(20_000) + 0.5) / 1_000 - 10
     weights = np.exp(-(z**2) / 2)
     weights /= weights.sum()
@@ -83,22 +68,12 @@ def gradient_growth(activation: Callable[[Array], Array], slope: Callable[[Array
 
 
 def gradient_growth_linear(m: int) -> float:
-    """Give the growth of the squared gradient without activations (:eq:`eq-growth-linear`).
-
-    Parameters
-    ----------
-    m : int
-        The batch size, at least four.
-
-    Returns
-    -------
-    float
-        As of :func:`gradient_growth`.
+    """Give :func:`gradient_growth` without activations, for m samples (:eq:`eq-growth-linear`).
 
     Raises
     ------
     ValueError
-        If the batch is smaller: the mean that this is does not exist.
+        If m is less than four: the mean that this is does not exist.
 
     Examples
     --------
@@ -112,22 +87,9 @@ def gradient_growth_linear(m: int) -> float:
 
 
 def gradient_growth_relu(m: int) -> float:
-    """Give the growth of the squared gradient with rectifiers (:eq:`eq-growth-relu`).
+    """Give :func:`gradient_growth` with ReLU, for m samples (:eq:`eq-growth-relu`).
 
-    Parameters
-    ----------
-    m : int
-        The batch size, at least four.
-
-    Returns
-    -------
-    float
-        As of :func:`gradient_growth`, which is the limit of a large batch.
-
-    Raises
-    ------
-    ValueError
-        If the batch is smaller: the mean that this is does not exist.
+    With m it tends to :func:`gradient_growth`; errors are those of :func:`gradient_growth_linear`.
 
     Examples
     --------

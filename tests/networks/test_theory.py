@@ -14,9 +14,9 @@ def step(z):
     return 1.0 * (z > 0)
 
 
-def one_layer(m, activation, slope, units=200_000):
+def one_layer(m, activation, slope):
     """Measure the growth in one layer whose inputs and upstream gradient have no direction."""
-    rng = np.random.default_rng(m)
+    rng, units = np.random.default_rng(m), 1_600_000 // m
     z, g = rng.normal(size=(2, m, units))
     z -= z.mean(axis=0)
     g -= g.mean(axis=0)
