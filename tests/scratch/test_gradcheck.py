@@ -53,6 +53,26 @@ def test_memory_that_a_function_shares_does_not_hide_its_gradient(name, dtype, t
     np.testing.assert_array_equal(x, X.astype(dtype))
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("x", "scale"), [([0.5, -0.25], 1.0), ([3.0, -2000.0], 2000.0)])
+def test_default_step_grows_with_the_greatest_value_above_one(x, scale, dtype):
+    seen = []
+
+    def f(moved):
+        seen.append(moved[0])
+        return moved
+
+    x = np.array(x, dtype)
+    numerical_gradient(f, x, np.ones(2))
+    expected = np.cbrt(np.finfo(dtype).eps) * scale
+    np.testing.assert_allclose([seen[0] - x[0], x[0] - seen[1]], expected, rtol=1e-3)
+
+
+def test_input_of_integers_is_refused():
+    with pytest.raises(TypeError, match="float32 or float64, got int64"):
+        numerical_gradient(np.square, np.array([1, 2]), np.ones(2))
+
+
 def test_output_may_be_a_scalar_or_share_its_elements():
     x = X.copy()
     total = numerical_gradient(np.sum, x, np.array(2.0))
@@ -128,16 +148,14 @@ def test_error_is_relative_to_the_greatest_value_or_to_one():
 def test_value_that_is_no_number_is_found_before_a_great_difference(wrong):
     numerical = np.zeros((2, 2))
     found = compare(np.array([[0.0, 9.0], [wrong, 0.0]]), numerical)
-    assert found.worst == (1, 0)
-    assert not found.error < np.inf
+    assert (found.worst, found.error) == ((1, 0), np.inf)
     assert str(found) == f"{wrong}, expected 0, at (1, 0): not finite"
 
 
 def test_infinity_that_both_have_is_no_agreement():
     both = np.array([1.0, np.inf])
     found = compare(both, both)
-    assert found.worst == (1,)
-    assert not found.error < np.inf
+    assert (found.worst, found.error) == ((1,), np.inf)
 
 
 def test_comparison_says_in_words_what_it_found():
