@@ -188,7 +188,10 @@ class _Operations(TorchDispatchMode):
                 return value
             if id(value) in given_as:  # an operation in place returns its argument
                 return given_as[id(value)]
-            return There(value, self.place) if target in (None, META) else value
+            if target not in (None, META):
+                return value
+            with torch.inference_mode(False):  # in that mode, too, a view is what it is a view of
+                return There(value, self.place)
 
         if torch.Tag.inplace_view in func.tags:  # such as squeeze_: the shape of both changes
             with no_dispatch():
