@@ -7,12 +7,14 @@ and synchronized batch normalization over several machines, are computed.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
-from bn_tutorial.scratch.arrays import Array, check_floating, count
-from bn_tutorial.scratch.functional import center
+from bn_tutorial.scratch.arguments import as_momentum
+from bn_tutorial.scratch.arrays import Array, Axes, as_axes, check_floating, count, sum_of_products
+from bn_tutorial.scratch.normalize import center
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,75 +23,68 @@ class Moments:
 
     Attributes
     ----------
-    count : int
-        How many values were pooled.
-    mean : ndarray
-        Their mean, in the unit of the values.
-    m2 : ndarray, shape of mean
-        The sum of the squared deviations from the mean, in the squared unit.
+    count : int or float, finite, not negative
+        How many values were pooled, or their weight: see :meth:`counted_as`. Zero describes none.
+    mean, m2 : ndarray, of one shape
+        Their mean, and the sum of the squared deviations from it.
     """
 
-    count: int
+    count: float
     mean: Array
     m2: Array
+
+    def __post_init__(self) -> None:
+        """Refuse what describes nothing."""
+        if not 0 <= self.count < math.inf:
+            raise ValueError(f"expected a finite count >= 0, got {self.count}")
+        if np.shape(self.mean) != np.shape(self.m2):
+            raise ValueError(f"mean has shape {np.shape(self.mean)}, m2 {np.shape(self.m2)}")
 
     @property
     def var(self) -> Array:
         """The biased variance, ``m2 / count``: what batch normalization divides by."""
+        if not self.count:
+            raise ValueError("no values, so no variance")
         variance: Array = self.m2 / self.count
         return variance
 
+    def counted_as(self, count: float) -> Moments:
+        """Give the same mean and variance another count: a weight for :func:`merge`.
 
-def moments(x: Array, axes: tuple[int, ...]) -> Moments:
-    """Describe ``x`` over ``axes``, in two passes.
+        Examples
+        --------
+        Of two clients the second shall have three times the say, whatever they counted:
 
-    Parameters
-    ----------
-    x : ndarray, float32 or float64
-        The values.
-    axes : tuple of int
-        The axes to pool.
+        >>> a = Moments(50, np.array([1.0]), np.zeros(1))
+        >>> b = Moments(2, np.array([3.0]), np.zeros(1))
+        >>> merge(a.counted_as(0.25), b.counted_as(0.75)).mean
+        array([2.5])
+        """
+        return Moments(count, self.mean, self.var * count)
 
-    Returns
-    -------
-    Moments
-        With arrays of the shape of x, without ``axes``.
 
-    Raises
-    ------
-    TypeError
-        If x is neither float32 nor float64.
-    ValueError
-        If there is nothing to pool.
+def moments(x: Array, axes: Axes) -> Moments:
+    """Describe a float array over ``axes``, in two passes; refuse to describe no values.
+
+    The arrays have the shape of x without ``axes``, in float64: float32 is too short to merge many.
 
     Examples
     --------
-    >>> moments(np.array([[1.0, 0.0], [3.0, 0.0]]), axes=(0,))
+    >>> moments(np.array([[1.0, 0.0], [3.0, 0.0]]), axes=0)
     Moments(count=2, mean=array([2., 0.]), m2=array([2., 0.]))
     """
     check_floating(x)
-    if (m := count(x, axes)) == 0:
-        raise ValueError(f"no values to pool over axes {axes} of an array of shape {x.shape}")
-    mu, xmu = center(x, axes)
-    return Moments(m, mu.squeeze(axes), np.square(xmu).sum(axis=axes))
+    axes = as_axes(axes, x.ndim)
+    mu, xmu = center(x.astype(np.float64, copy=False), axes)
+    m2 = sum_of_products(xmu, xmu, axes)
+    return Moments(count(x, axes), mu.squeeze(axes), m2.squeeze(axes))
 
 
 def merge(a: Moments, b: Moments) -> Moments:
     r"""Describe the values of ``a`` and ``b`` together (:eq:`eq-merge-mean`, :eq:`eq-merge-m2`).
 
-    Parameters
-    ----------
-    a, b : Moments
-        Descriptions of two sets of values, of equal shape.
-
-    Returns
-    -------
-    Moments
-        Of the union, up to rounding what :func:`moments` gives for all values at once.
-
-    Notes
-    -----
-    The pairwise update of [chan1983m]_.
+    Up to rounding it is what :func:`moments` gives for all values at once [chan1983m]_. Unequal
+    shapes are refused, and two descriptions of no values.
 
     References
     ----------
@@ -101,7 +96,14 @@ def merge(a: Moments, b: Moments) -> Moments:
     >>> merge(Moments(1, np.array([1.0]), np.zeros(1)), Moments(1, np.array([3.0]), np.zeros(1)))
     Moments(count=2, mean=array([2.]), m2=array([2.]))
     """
+    if np.shape(a.mean) != np.shape(b.mean):
+        raise ValueError(
+            f"cannot merge moments of the shapes {np.shape(a.mean)} and {np.shape(b.mean)}: "
+            "expected the same channels in both"
+        )
     total = a.count + b.count
+    if not total:
+        raise ValueError("cannot merge two descriptions of no values")
     delta = b.mean - a.mean
     # [eq-merge-mean]
     mean = a.mean + delta * (b.count / total)
@@ -110,32 +112,15 @@ def merge(a: Moments, b: Moments) -> Moments:
     return Moments(total, mean, m2)
 
 
-def unbiased(var: Array, count: int) -> Array:
-    """Turn a biased variance into an unbiased one (:eq:`eq-unbiased`).
-
-    Parameters
-    ----------
-    var : ndarray
-        Divided by ``count``.
-    count : int
-        How many values it was computed from; at least two.
-
-    Returns
-    -------
-    ndarray, shape of var
-        The variance divided by ``count - 1``.
-
-    Raises
-    ------
-    ValueError
-        If count is less than two.
+def unbiased(var: Array, count: float) -> Array:
+    """Turn a biased variance, of two values or more, into an unbiased one (:eq:`eq-unbiased`).
 
     Examples
     --------
     >>> float(unbiased(np.array(1.0), count=2))
     2.0
     """
-    if count < 2:
+    if not 2 <= count < math.inf:
         raise ValueError(f"an unbiased variance needs at least 2 values, got {count}")
     # [eq-unbiased]
     corrected: Array = var * (count / (count - 1))
@@ -143,26 +128,17 @@ def unbiased(var: Array, count: int) -> Array:
 
 
 def running_average(old: Array, new: Array, momentum: float) -> Array:
-    """Move an average towards a new value (:eq:`eq-running`).
+    """Move an average towards the statistic of this batch (:eq:`eq-running`).
 
-    Parameters
-    ----------
-    old, new : ndarray
-        The average so far, and the statistic of this batch.
-    momentum : float
-        The weight of the *new* value, in [0, 1]: PyTorch's convention.
-        Keras and Flax call the weight of the old value momentum.
-
-    Returns
-    -------
-    ndarray, shape of old
-        The new average.
+    ``momentum``, in [0, 1], is the weight of the *new* value: PyTorch's convention. Keras and Flax
+    call the weight of the old value momentum.
 
     Examples
     --------
     >>> float(running_average(np.array(0.0), np.array(1.0), momentum=0.1))
     0.1
     """
+    momentum = as_momentum(momentum)
     # [eq-running]
     average = (1 - momentum) * old + momentum * new
     return average

@@ -6,10 +6,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bn_tutorial.scratch import functional
+from bn_tutorial.scratch import functional, normalize
 from bn_tutorial.scratch.gradcheck import compare, numerical_gradient
 
-SHAPES = [(8, 4), (3, 4), (5, 4, 6), (4, 4, 3, 2)]
+SHAPES = [(8, 4), (3, 4), (5, 4, 6), (4, 4, 3, 2), (3, 4, 2, 1, 3)]
 BACKWARDS = [functional.batch_norm_backward, functional.batch_norm_backward_by_steps]
 
 
@@ -64,10 +64,10 @@ def test_both_backwards_agree(shape):
 
 def test_core_over_the_batch_is_batch_normalization():
     x, gamma, beta, dy = batch((8, 4))
-    y, cache = functional.normalize_forward(x, gamma[None], beta[None], axes=(0,), eps=1e-5)
+    y, cache = normalize.normalize_forward(x, gamma[None], beta[None], axes=(0,), eps=1e-5)
     y_batch, cache_batch = functional.batch_norm_forward(x, gamma, beta)
     np.testing.assert_array_equal(y, y_batch)
-    ours = functional.normalize_backward(dy, cache)
+    ours = normalize.normalize_backward(dy, cache)
     for mine, reference in zip(ours, functional.batch_norm_backward(dy, cache_batch), strict=True):
         np.testing.assert_allclose(mine.squeeze(), reference, rtol=1e-12, atol=1e-13)
 
@@ -156,10 +156,10 @@ def test_root_mean_square_gradient_agrees_with_central_differences():
     gamma = np.array([[0.5, -2.0, 1.5]])
 
     def output(x=x, gamma=gamma):
-        return functional.rms_forward(x, gamma, axes=(1,), eps=0.1)[0]
+        return normalize.rms_forward(x, gamma, axes=(1,), eps=0.1)[0]
 
-    _, cache = functional.rms_forward(x, gamma, axes=(1,), eps=0.1)
-    dx, dgamma = functional.rms_backward(dy, cache)
+    _, cache = normalize.rms_forward(x, gamma, axes=(1,), eps=0.1)
+    dx, dgamma = normalize.rms_backward(dy, cache)
     assert compare(dx, numerical_gradient(output, x, dy)).error < 1e-8
     assert compare(dgamma, numerical_gradient(lambda g: output(gamma=g), gamma, dy)).error < 1e-8
 
@@ -262,17 +262,81 @@ def test_dtype_is_kept_whatever_the_parameters_are(dtype):
         assert {a.dtype for a in outputs} == {np.dtype(dtype)}
 
 
+@pytest.mark.parametrize("eps", [np.float64(1e-5), np.float32(1e-5), 1])
+def test_eps_of_any_numeric_kind_leaves_float32_what_it_is(eps):
+    x, gamma, beta, dy = batch((8, 4), dtype=np.float32)
+    y, cache = functional.batch_norm_eval_forward(x, gamma, beta, beta, gamma**2, eps=eps)
+    outputs = [y, cache.r, *functional.batch_norm_eval_backward(dy, cache)]
+    y, cache = functional.batch_norm_forward(x, gamma, beta, eps=eps)
+    outputs += [y, cache.r, *functional.batch_norm_gradients(dy, cache)]
+    y, cache = normalize.rms_forward(x, gamma[None], axes=(1,), eps=eps)
+    outputs += [y, cache.r, *normalize.rms_backward(dy, cache)]
+    assert {a.dtype for a in outputs} == {np.dtype(np.float32)}
+
+
+def test_upstream_gradient_of_the_other_dtype_is_taken_as_that_of_the_output():
+    x, gamma, beta, dy = batch((8, 4), dtype=np.float32)
+    _, trained = functional.batch_norm_forward(x, gamma, beta)
+    _, evaluated = functional.batch_norm_eval_forward(x, gamma, beta, beta, gamma**2)
+    for backward, cache in (
+        *((backward, trained) for backward in BACKWARDS),
+        (functional.batch_norm_eval_backward, evaluated),
+    ):
+        wide = backward(dy.astype(np.float64), cache)
+        for mine, narrow in zip(wide, backward(dy, cache), strict=True):
+            assert mine.dtype == np.float32
+            np.testing.assert_array_equal(mine, narrow)
+
+
 @pytest.mark.parametrize("mean", [0.0, 1e2, 1e4])
 @pytest.mark.parametrize("n", [32, 4096])
 def test_float32_variance_is_right_where_the_one_pass_formula_is_not(mean, n):
     x = (mean + np.random.default_rng(0).normal(size=(n, 8))).astype(np.float32)
-    *_, mu, var = functional.standardize(x, (0,), 1e-5)
+    *_, mu, var = normalize.standardize(x, (0,), 1e-5)
     exact = x.astype(np.float64)
     np.testing.assert_allclose(var[0], exact.var(axis=0), rtol=2e-6)
     np.testing.assert_allclose(mu[0], exact.mean(axis=0), rtol=1.2e-7, atol=1e-7)
     if mean == 1e4:
         one_pass = np.mean(x * x, axis=0) - np.mean(x, axis=0) ** 2
         assert np.abs(one_pass - exact.var(axis=0)).max() > 0.1
+
+
+@pytest.fixture(scope="module")
+def millions():
+    """Two million float32 rows far from zero, with an upstream gradient of tenths."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((2_000_000, 2), dtype=np.float32) + np.float32([1e4, -3e4])
+    return x, np.full(x.shape, 0.1, np.float32)
+
+
+def test_millions_of_float32_rows_far_from_zero_come_out_with_deviation_one(millions):
+    x, _ = millions
+    y, cache = functional.batch_norm_forward(x, np.ones(2), np.zeros(2))
+    exact = x.astype(np.float64)
+    np.testing.assert_allclose(cache.var[0], exact.var(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(y.std(axis=0, dtype=np.float64), 1, atol=1e-4)
+    np.testing.assert_allclose(y.mean(axis=0, dtype=np.float64), 0, atol=1e-6)
+    right = (exact - exact.mean(axis=0)) / exact.std(axis=0)
+    np.testing.assert_allclose(y, right, atol=1e-4)
+
+
+def test_gradients_of_millions_of_float32_rows_are_right(millions):
+    x, dy = millions
+    _, cache = functional.batch_norm_forward(x, np.ones(2), np.zeros(2))
+    _, evaluated = functional.batch_norm_eval_forward(
+        x, np.ones(2), np.zeros(2), cache.mu.ravel(), cache.var.ravel()
+    )
+    dbeta = dy.sum(axis=0, dtype=np.float64)
+    for backward, kept in (
+        *((backward, cache) for backward in (*BACKWARDS, normalize.normalize_backward)),
+        (functional.batch_norm_eval_backward, evaluated),
+    ):
+        dx, found_dgamma, found_dbeta = backward(dy, kept)
+        np.testing.assert_allclose(found_dbeta.ravel(), dbeta, rtol=2e-6)
+        dgamma = np.einsum("nc,nc->c", dy, kept.xhat, dtype=np.float64)
+        np.testing.assert_allclose(found_dgamma.ravel(), dgamma, atol=0.1)  # of sums of 160,000
+        if kept is cache:  # a constant upstream gradient does not reach the input
+            assert np.abs(dx).max() < 1e-6
 
 
 def test_constant_feature_gives_beta_and_a_finite_gradient():
@@ -308,7 +372,7 @@ def test_fewer_than_two_values_per_channel_are_refused_in_training(shape):
         functional.batch_norm_forward(np.zeros(shape), np.ones(4), np.zeros(4))
 
 
-@pytest.mark.parametrize("shape", [(4,), (), (2, 4, 1, 1, 1)])
+@pytest.mark.parametrize("shape", [(4,), ()])
 def test_shape_that_is_no_batch_is_refused_by_name(shape):
     for forward, statistics in [
         (functional.batch_norm_forward, ()),
@@ -327,6 +391,70 @@ def test_dtype_other_than_float32_and_float64_is_refused_by_name(dtype):
 def test_list_is_refused_by_name():
     with pytest.raises(TypeError, match="expected a NumPy array, got list"):
         functional.batch_norm_forward([[1.0], [2.0]], np.ones(1), np.zeros(1))
+
+
+@pytest.mark.parametrize("eps", [-1e-5, np.nan, np.inf])
+def test_eps_out_of_range_is_refused(eps):
+    x, gamma, beta, _ = batch((8, 4))
+    for forward in (
+        lambda: functional.batch_norm_forward(x, gamma, beta, eps=eps),
+        lambda: functional.batch_norm_eval_forward(x, gamma, beta, beta, gamma**2, eps=eps),
+        lambda: normalize.rms_forward(x, gamma[None], axes=(1,), eps=eps),
+    ):
+        with pytest.raises(ValueError, match=f"expected a finite eps >= 0, got {eps}"):
+            forward()
+
+
+@pytest.mark.parametrize("eps", [None, "1e-5", True])
+def test_eps_that_is_no_number_is_refused(eps):
+    x, gamma, beta, _ = batch((8, 4))
+    with pytest.raises(TypeError, match=f"expected a number for eps, got {eps!r}"):
+        functional.batch_norm_forward(x, gamma, beta, eps=eps)
+
+
+@pytest.mark.parametrize(("negative", "axes"), [((-1,), (1,)), ((-1, -2), (2, 1)), (-3, (0,))])
+def test_negative_axes_count_from_the_end(negative, axes):
+    rng = np.random.default_rng(0)
+    x, dy = rng.normal(size=(5, 4, 3)), rng.normal(size=(5, 4, 3))
+    if axes == (1,):
+        x, dy = x[:, :, 0], dy[:, :, 0]
+    for found, expected in (
+        (normalize.center(x, negative), normalize.center(x, axes)),
+        (normalize.standardize(x, negative, 0.1), normalize.standardize(x, axes, 0.1)),
+    ):
+        for mine, reference in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(mine, reference)
+    one, none = np.ones((1,) * x.ndim), np.zeros((1,) * x.ndim)
+    y, cache = normalize.normalize_forward(x, one, none, axes=negative, eps=0.1)
+    y_reference, reference = normalize.normalize_forward(x, one, none, axes=axes, eps=0.1)
+    np.testing.assert_array_equal(y, y_reference)
+    assert cache.axes == axes
+    dx, *_ = normalize.normalize_backward(dy, cache)
+    np.testing.assert_array_equal(dx, normalize.normalize_backward(dy, reference)[0])
+    y, cache = normalize.rms_forward(x, one, axes=negative, eps=0.1)
+    np.testing.assert_array_equal(y, normalize.rms_forward(x, one, axes=axes, eps=0.1)[0])
+    assert cache.axes == axes
+
+
+def test_pooling_no_values_is_refused():
+    empty, one = np.zeros((3, 0)), np.ones((1, 1))
+    for forward in (
+        lambda: normalize.standardize(empty, (1,), 1e-5),
+        lambda: normalize.rms_forward(empty, one, axes=(1,), eps=1e-5),
+    ):
+        with pytest.raises(ValueError, match=r"no values to pool over axes \(1,\).*\(3, 0\)"):
+            forward()
+
+
+def test_upstream_gradient_that_is_no_float_array_is_refused_with_the_remedy():
+    x, gamma, beta, dy = batch((8, 4))
+    _, cache = functional.batch_norm_forward(x, gamma, beta)
+    with pytest.raises(TypeError, match=r"got Tensor: pass dy\.detach\(\)\.cpu\(\)\.numpy\(\)"):
+        functional.batch_norm_backward(torch.tensor(dy), cache)
+    with pytest.raises(TypeError, match=r"got int64: convert with dy\.astype\(np\.float64\)"):
+        functional.batch_norm_backward(dy.astype(np.int64), cache)
+    with pytest.raises(ValueError, match=r"expected ddx of the output's shape"):
+        functional.batch_norm_double_backward(dy[1:], gamma, beta, dy, cache)
 
 
 @pytest.mark.parametrize("name", ["gamma", "beta", "running_mean", "running_var"])
@@ -363,7 +491,7 @@ def test_cache_tells_the_statistics_that_were_used():
     _, cache = functional.batch_norm_eval_forward(x, gamma, beta, beta, gamma**2)
     np.testing.assert_array_equal(cache.mu, beta[None])
     np.testing.assert_array_equal(cache.var, gamma[None] ** 2)
-    _, cache = functional.rms_forward(x, gamma[None], axes=(1,), eps=0.1)
+    _, cache = normalize.rms_forward(x, gamma[None], axes=(1,), eps=0.1)
     np.testing.assert_array_equal(cache.mu, np.zeros((8, 1)))
     np.testing.assert_allclose(cache.var, (x**2).mean(axis=1, keepdims=True))
 
@@ -371,14 +499,14 @@ def test_cache_tells_the_statistics_that_were_used():
 def test_core_gives_parameter_gradients_the_shape_of_the_parameters():
     x, gamma, beta, dy = batch((4, 4, 3, 2))
     shape = (1, 4, 1, 1)
-    _, cache = functional.normalize_forward(
+    _, cache = normalize.normalize_forward(
         x, gamma.reshape(shape), beta.reshape(shape), axes=(2, 3), eps=1e-5
     )
-    _, dgamma, dbeta = functional.normalize_backward(dy, cache)
+    _, dgamma, dbeta = normalize.normalize_backward(dy, cache)
     assert dgamma.shape == dbeta.shape == shape
 
 
-@pytest.mark.parametrize("backward", [*BACKWARDS, functional.normalize_backward])
+@pytest.mark.parametrize("backward", [*BACKWARDS, normalize.normalize_backward])
 def test_upstream_gradient_of_another_shape_is_refused(backward):
     x, gamma, beta, dy = batch((8, 4))
     _, cache = functional.batch_norm_forward(x, gamma, beta)

@@ -1,22 +1,35 @@
 """The layers against PyTorch's: what they compute, hold, exchange and refuse."""
 
+import itertools
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+import bn_tutorial
+from bn_tutorial.scratch import layers
 from bn_tutorial.scratch.conformance import differences
 from bn_tutorial.scratch.gradcheck import compare, numerical_gradient
 from bn_tutorial.scratch.layers import (
     BatchNorm1D,
     BatchNorm2D,
+    BatchNorm3D,
     GroupNorm,
+    InstanceNorm1D,
     InstanceNorm2D,
+    InstanceNorm3D,
     LayerNorm,
     RMSNorm,
 )
 
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5}
+
+STATISTICS = {"affine": True, "track_running_stats": True}
 
 PAIRS = {
     "BatchNorm1D, features": (BatchNorm1D, nn.BatchNorm1d, (4,), {}, (16, 4)),
@@ -56,6 +69,16 @@ PAIRS = {
         *(InstanceNorm2D, nn.InstanceNorm2d, (3,)),
         *({"affine": True}, (5, 3, 4, 2)),
     ),
+    "BatchNorm3D": (BatchNorm3D, nn.BatchNorm3d, (3,), {}, (4, 3, 2, 3, 2)),
+    "InstanceNorm1D": (InstanceNorm1D, nn.InstanceNorm1d, (3,), STATISTICS, (5, 3, 4)),
+    "InstanceNorm3D": (InstanceNorm3D, nn.InstanceNorm3d, (3,), STATISTICS, (4, 3, 2, 3, 2)),
+    "InstanceNorm1D, unbatched": (InstanceNorm1D, nn.InstanceNorm1d, (3,), STATISTICS, (3, 4)),
+    "InstanceNorm2D, unbatched": (InstanceNorm2D, nn.InstanceNorm2d, (3,), STATISTICS, (3, 4, 2)),
+    "InstanceNorm3D, unbatched": (InstanceNorm3D, nn.InstanceNorm3d, (3,), {}, (3, 4, 2, 2)),
+    "LayerNorm, one sample": (LayerNorm, nn.LayerNorm, (3,), {}, (3,)),
+    "LayerNorm, one image": (LayerNorm, nn.LayerNorm, ((3, 4, 2),), {}, (3, 4, 2)),
+    "LayerNorm, no shift": (LayerNorm, nn.LayerNorm, (7,), {"bias": False}, (5, 7)),
+    "RMSNorm, one sample": (RMSNorm, nn.RMSNorm, (3,), {}, (3,)),
 }
 
 
@@ -82,7 +105,8 @@ def test_gradients_of_every_layer_and_mode_agree_with_central_differences(name, 
     for parameter in (layer.gamma, layer.beta):
         if parameter is not None:
             parameter[...] = rng.normal(0.5, 1, parameter.shape)
-    x, dy = rng.normal(1, 2, (3, *shape[1:])), rng.normal(size=(3, *shape[1:]))
+    few = (min(3, shape[0]), *shape[1:])
+    x, dy = rng.normal(1, 2, few), rng.normal(size=few)
     layer.train(training).forward(x)
     dx = layer.backward(dy)
     assert compare(dx, numerical_gradient(layer.forward, x, dy)).error < 1e-7
@@ -130,6 +154,117 @@ def test_state_with_wrong_keys_or_shapes_is_refused_by_name():
         layer.load_state_dict({"scale": 1, **{k: state[k] for k in state if k != "running_var"}})
     with pytest.raises(ValueError, match=r"weight has shape \(3,\), expected \(2,\)"):
         layer.load_state_dict({**state, "weight": np.ones(3)})
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"), [(BatchNorm1D, nn.BatchNorm1d), (InstanceNorm1D, nn.InstanceNorm1d)]
+)
+def test_state_without_a_counter_is_taken_as_in_pytorch(ours, theirs):
+    mine = ours(2, track_running_stats=True, affine=True)
+    reference = theirs(2, track_running_stats=True, affine=True)
+    x = np.random.default_rng(0).normal(3, 5, (8, 2, 5)).astype(np.float32)
+    mine.forward(x)
+    reference(torch.from_numpy(x))
+    old = dict(theirs(2, track_running_stats=True, affine=True).state_dict())
+    del old["num_batches_tracked"]
+    mine.load_state_dict(old)
+    reference.load_state_dict(old)
+    assert mine.num_batches_tracked == reference.num_batches_tracked.item()
+    np.testing.assert_array_equal(mine.running_mean, 0)
+
+
+def test_state_that_is_refused_changes_nothing():
+    layer = BatchNorm1D(2)
+    state = {**layer.state_dict(), "weight": np.full(2, 7.0), "running_var": np.ones(3)}
+    with pytest.raises(ValueError, match="running_var has shape"):
+        layer.load_state_dict(state)
+    np.testing.assert_array_equal(layer.gamma, 1)
+
+
+BUFFERS = {
+    "as built": (),
+    "no statistics": ("running_mean", "running_var"),
+    "no mean": ("running_mean",),
+    "no variance": ("running_var",),
+    "no counter": ("num_batches_tracked",),
+}
+SITUATIONS = list(itertools.product((True, False), (None, True, False), BUFFERS))
+MODES = list(itertools.product((True, False), (0.1, None)))
+
+
+def in_situation(layer, later, buffers, training):
+    """Bring a layer, ours or PyTorch's, into a situation."""
+    if later is not None:
+        layer.track_running_stats = later
+    for name in BUFFERS[buffers]:
+        setattr(layer, name, None)
+    return layer.train(training)
+
+
+def outcome(layer, x):
+    """The output and the statistics afterwards, or None where the layer refuses."""
+    try:
+        y = layer(x)
+    except (ValueError, RuntimeError):
+        return None
+    after = (y, layer.running_mean, layer.running_var, layer.num_batches_tracked)
+    return [a.detach().numpy().copy() if isinstance(a, torch.Tensor) else a for a in after]
+
+
+def assert_same_outcome(found, expected):
+    assert (found is None) == (expected is None)
+    for mine, theirs in zip(found or (), expected or (), strict=True):
+        assert (mine is None) == (theirs is None)
+        if mine is not None:
+            np.testing.assert_allclose(mine, theirs, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize(("built", "later", "buffers"), SITUATIONS)
+def test_flag_and_buffers_decide_as_in_pytorch(built, later, buffers):
+    x = np.random.default_rng(0).normal(3, 5, (8, 2))
+    for training, momentum in MODES:
+        options = {"momentum": momentum, "track_running_stats": built}
+        mine = in_situation(BatchNorm1D(2, **options), later, buffers, training)
+        theirs = nn.BatchNorm1d(2, **options, dtype=torch.float64)
+        theirs = in_situation(theirs, later, buffers, training)
+        assert_same_outcome(outcome(mine, x), outcome(theirs, torch.from_numpy(x)))
+
+
+@pytest.mark.parametrize(("built", "later", "buffers"), SITUATIONS)
+def test_flag_and_buffers_decide_in_instance_normalization_but_for_a_fault_of_pytorchs(
+    built, later, buffers
+):
+    x = np.random.default_rng(0).normal(3, 5, (8, 2, 4))
+    for training, momentum in MODES:
+        options = {"momentum": momentum, "track_running_stats": built}
+        mine = in_situation(InstanceNorm1D(2, **options), later, buffers, training)
+        theirs = nn.InstanceNorm1d(2, **options, dtype=torch.float64)
+        theirs = in_situation(theirs, later, buffers, training)
+        found, expected = outcome(mine, x), outcome(theirs, torch.from_numpy(x))
+        if not (built and later is False):
+            assert_same_outcome(found, expected)
+            continue
+        # The flag does not keep PyTorch from moving the statistics, even in evaluation mode, nor
+        # from refusing one without the other; it keeps us.
+        for statistic, fresh in zip(found[1:3], (0, 1), strict=True):
+            assert statistic is None or np.all(statistic == fresh)
+        if buffers in ("no mean", "no variance"):
+            assert expected is None
+        else:
+            assert_same_outcome(found[:1], expected[:1])
+            has_moved = expected[1] is not None and bool(np.all(expected[1] != 0))
+            assert has_moved == (buffers != "no statistics" and momentum is not None)
+
+
+def test_flag_set_to_false_in_training_stops_moving_the_statistics():
+    layer = BatchNorm1D(2)
+    x = np.random.default_rng(0).normal(3, 5, (8, 2))
+    layer.forward(x)
+    before = layer.state_dict()
+    layer.track_running_stats = False
+    layer.forward(x + 1)
+    for key, value in layer.state_dict().items():
+        np.testing.assert_array_equal(value, before[key])
 
 
 def test_evaluation_before_any_training_is_nearly_the_identity():
@@ -199,6 +334,10 @@ def test_parameters_and_statistics_have_the_dtype_that_was_asked_for(name):
         assert {key: value.dtype for key, value in layer.state_dict().items()} == {
             key: value.dtype for key, value in state.items()
         }
+    layer = ours(*arguments, **options, dtype=np.float32)
+    layer.forward(x)  # of the other dtype
+    for value in layer.state_dict().values():
+        assert value.dtype in (np.float32, np.int64)
     default = ours(*arguments, **options)
     for parameter in (default.gamma, default.beta):
         assert parameter is None or parameter.dtype == np.float64
@@ -239,9 +378,8 @@ def test_default_eps_of_rms_normalization_is_that_of_the_dtype(dtype):
 def test_layer_refuses_other_shapes_and_integers(name):
     ours, _, arguments, options, shape = PAIRS[name]
     layer = ours(*arguments, **options)
-    wrong_channels = [shape[0], *(size + 1 for size in shape[1:])]
     with pytest.raises(ValueError, match="expected"):
-        layer.forward(np.zeros(wrong_channels))
+        layer.forward(np.zeros([size + 1 for size in shape]))
     with pytest.raises(ValueError, match="expected"):
         layer.forward(np.zeros(()))
     with pytest.raises(TypeError, match="got int64"):
@@ -259,17 +397,118 @@ def test_backward_before_forward_is_refused():
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: BatchNorm1D(0), "positive sizes"),
+        (lambda: BatchNorm1D(0), "positive num_features, got 0"),
         (lambda: BatchNorm1D(2, eps=-1.0), "eps >= 0, got -1.0"),
-        (lambda: BatchNorm1D(2, momentum=1.5), r"momentum in \[0, 1\] or None, got 1.5"),
+        (lambda: BatchNorm1D(2, eps=np.nan), "eps >= 0, got nan"),
+        (lambda: RMSNorm(2, eps=np.inf), "eps >= 0, got inf"),
+        (lambda: BatchNorm1D(2, momentum=1.5), r"momentum in \[0, 1\], got 1.5"),
+        (lambda: InstanceNorm2D(2, momentum=np.nan), r"momentum in \[0, 1\], got nan"),
         (lambda: GroupNorm(4, 6), "cannot divide 6 channels into 4 groups"),
-        (lambda: GroupNorm(0, 6), "cannot divide 6 channels into 0 groups"),
-        (lambda: LayerNorm(()), "positive sizes"),
+        (lambda: GroupNorm(0, 6), "positive num_groups, got 0"),
+        (lambda: LayerNorm(()), r"at least one size in normalized_shape, got \(\)"),
+        (lambda: RMSNorm((3, -1)), "positive normalized_shape, got -1"),
     ],
 )
 def test_arguments_out_of_range_are_refused_by_name(build, message):
     with pytest.raises(ValueError, match=message):
         build()
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: BatchNorm1D("3"), r"an int for num_features, got '3' \(str\)"),
+        (lambda: BatchNorm2D(3.0), r"an int for num_features, got 3.0 \(float\)"),
+        (lambda: InstanceNorm2D(True), r"an int for num_features, got True \(bool\)"),
+        (lambda: BatchNorm1D(None), r"an int for num_features, got None"),
+        (lambda: LayerNorm("34"), r"an int for normalized_shape, got '34' \(str\)"),
+        (lambda: LayerNorm((3, 4.0)), r"an int for normalized_shape, got 4.0 \(float\)"),
+        (lambda: RMSNorm(np.bool_(True)), r"an int for normalized_shape, got .*True.* \(bool"),
+        (lambda: GroupNorm(2, "6"), r"an int for num_channels, got '6' \(str\)"),
+        (lambda: GroupNorm(2.0, 6), r"an int for num_groups, got 2.0 \(float\)"),
+        (lambda: BatchNorm1D(2, eps=None), r"a number for eps, got None \(NoneType\)"),
+        (lambda: BatchNorm1D(2, momentum="0.1"), r"a number for momentum, got '0.1' \(str\)"),
+        (lambda: BatchNorm1D(2, dtype=np.float16), "dtype float32 or float64, got float16"),
+    ],
+)
+def test_arguments_of_another_kind_are_refused_by_name(build, message):
+    with pytest.raises(TypeError, match=message):
+        build()
+
+
+def test_sizes_may_be_integers_of_numpys():
+    three, two = np.int64(3), np.int32(2)
+    for mine, same, shape in (
+        (BatchNorm1D(three), BatchNorm1D(3), (5, 3)),
+        (InstanceNorm2D(three), InstanceNorm2D(3), (5, 3, 2, 2)),
+        (LayerNorm(three), LayerNorm(3), (5, 3)),
+        (LayerNorm([three, two]), LayerNorm((3, 2)), (5, 3, 2)),
+        (RMSNorm(three), RMSNorm(3), (5, 3)),
+        (GroupNorm(two, np.uint8(6)), GroupNorm(2, 6), (5, 6)),
+    ):
+        x = np.random.default_rng(0).normal(size=shape)
+        np.testing.assert_array_equal(mine(x), same(x))
+        assert repr(mine) == repr(same)
+
+
+def refusal(layer, shape):
+    with pytest.raises(ValueError, match="expected") as caught:
+        layer.forward(np.zeros(shape))
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape", "fitting"),
+    [
+        (BatchNorm1D(3), (5, 3, 4, 2), BatchNorm2D),
+        (BatchNorm1D(3), (5, 3, 4, 2, 2), BatchNorm3D),
+        (BatchNorm2D(3), (5, 3), BatchNorm1D),
+        (BatchNorm2D(3), (5, 3, 4), BatchNorm1D),
+        (BatchNorm3D(3), (5, 3, 4, 2), BatchNorm2D),
+        (InstanceNorm1D(3), (5, 3, 4, 2), InstanceNorm2D),
+        (InstanceNorm2D(3), (5, 3, 4, 2, 2), InstanceNorm3D),
+        (InstanceNorm3D(3), (5, 3, 4), InstanceNorm1D),
+    ],
+)
+def test_input_with_more_or_fewer_axes_names_the_class_that_takes_it(layer, shape, fitting):
+    assert refusal(layer, shape).endswith(f"got {shape}: {fitting.__name__} takes it")
+    fitting(3)(np.random.default_rng(0).normal(size=shape))
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (BatchNorm1D(3), (3, 8)),
+        (BatchNorm1D(3), (5, 8, 3)),
+        (BatchNorm2D(3), (5, 8, 8, 3)),
+        (InstanceNorm2D(3), (5, 8, 8, 3)),
+        (InstanceNorm2D(3), (8, 8, 3)),
+        (GroupNorm(1, 3), (5, 8, 8, 3)),
+        (LayerNorm(3), (5, 3, 8, 8)),
+        (RMSNorm(3), (5, 3, 8, 8)),
+    ],
+)
+def test_channels_that_stand_elsewhere_are_refused_with_the_move_that_brings_them(layer, shape):
+    remedy = refusal(layer, shape).split(", pass ")[1]
+    x = np.random.default_rng(0).normal(size=shape)
+    assert layer(eval(remedy, {"np": np, "x": x})).size == x.size
+
+
+def test_number_of_channels_that_is_nowhere_says_where_they_are_looked_for():
+    assert refusal(BatchNorm2D(3), (5, 4, 8, 8)).endswith("the channels are axis 1")
+    assert refusal(InstanceNorm2D(3), (4, 8, 8)).endswith("the channels are axis 0")
+
+
+def test_tensor_and_list_are_refused_with_the_remedy():
+    for ours, _, arguments, options, shape in PAIRS.values():
+        layer = ours(*arguments, **options)
+        with pytest.raises(TypeError, match=r"got Tensor: pass x\.detach\(\)\.cpu\(\)\.numpy\(\)"):
+            layer.forward(torch.zeros(shape))
+        with pytest.raises(TypeError, match=r"got list: pass np\.asarray\(x, np\.float64\)"):
+            layer.forward(np.zeros(shape).tolist())
+        layer.forward(np.random.default_rng(0).normal(size=shape))
+        with pytest.raises(TypeError, match=r"got Tensor: pass dy\.detach\(\)"):
+            layer.backward(torch.zeros(shape))
 
 
 def test_one_pixel_per_channel_is_refused_by_instance_normalization():
@@ -283,8 +522,50 @@ def test_repr_shows_the_arguments_and_the_mode():
     assert repr(layer).startswith(
         "BatchNorm1D(3, eps=1e-05, momentum=0.1, track_running_stats=False)"
     )
-    assert repr(LayerNorm((3, 2))) == "LayerNorm(3, 2, eps=1e-05)  # training mode"
+    assert repr(LayerNorm((3, 2))) == "LayerNorm((3, 2), eps=1e-05)  # training mode"
     assert repr(RMSNorm(3, eps=0.5)) == "RMSNorm(3, eps=0.5)  # training mode"
     layer = GroupNorm(2, 6, affine=False).eval()
     assert repr(layer) == "GroupNorm(2, 6, eps=1e-05, affine=False)  # evaluation mode"
-    assert repr(RMSNorm((3, 2))) == "RMSNorm(3, 2)  # training mode"
+    assert repr(RMSNorm((3, 2))) == "RMSNorm((3, 2))  # training mode"
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", PAIRS)
+def test_repr_builds_the_layer_again(name, dtype):
+    ours, _, arguments, options, _ = PAIRS[name]
+    layer = ours(*arguments, **options, dtype=dtype)
+    again = eval(repr(layer), vars(layers))
+    assert repr(again) == repr(layer)
+    state = again.state_dict()
+    assert {key: (value.shape, value.dtype) for key, value in layer.state_dict().items()} == {
+        key: (value.shape, value.dtype) for key, value in state.items()
+    }
+
+
+def test_layers_are_importable_from_the_top():
+    for name in bn_tutorial.__all__:
+        if name != "__version__":
+            assert getattr(bn_tutorial, name) is getattr(layers, name)
+    public = {
+        name
+        for name, value in vars(layers).items()
+        if isinstance(value, type) and value.__module__ == layers.__name__ and name[0] != "_"
+    }
+    assert public == set(bn_tutorial.__all__) - {"__version__"}
+
+
+def test_importing_the_layers_needs_numpy_alone():
+    code = "import sys, bn_tutorial; print([m for m in sys.modules if m.split('.')[0] in %r])"
+    heavy = ("torch", "scipy", "matplotlib", "sklearn", "joblib")
+    command = [sys.executable, "-c", code % (heavy,)]
+    found = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
+
+
+def test_version_is_written_once():
+    root = Path(bn_tutorial.__file__).parents[1]
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
+    assert project["project"]["dynamic"] == ["version"]
+    assert "version" not in project["project"]
+    assert (root / project["tool"]["hatch"]["version"]["path"]).samefile(bn_tutorial.__file__)
+    assert bn_tutorial.__version__[0].isdigit()

@@ -182,5 +182,5 @@ assert abs(rounded[1e4] - 1) > 0.5  # ...and destroys the variance far from it
 # %%
 # **What to notice.** Normalization sees large means: the input of a layer need not be centered. Two
 # passes cost one more reading of the data and are safe; that is what
-# :func:`~bn_tutorial.scratch.functional.standardize` does.
+# :func:`~bn_tutorial.scratch.normalize.standardize` does.
 # Next: :doc:`how many bytes that moves <plot_06_count_the_bytes>`.
