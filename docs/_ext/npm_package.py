@@ -5,12 +5,27 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
+import socket
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import dukpy
 
 from bn_tutorial.storage import cache_folder
+
+PATIENCE = 30.0  # seconds until the registry must have said something
+
+
+@contextlib.contextmanager
+def patience() -> Iterator[None]:
+    """Let no connection wait longer: dukpy opens its own, which would wait for ever."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(PATIENCE)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
 
 
 @functools.cache
@@ -26,7 +41,8 @@ def fetch(name: str, version: str) -> Path:
     if not folder.exists():
         with tempfile.TemporaryDirectory(dir=folder.parent) as partial:
             try:
-                with contextlib.redirect_stdout(io.StringIO()):  # it prints a dot per kilobyte
+                # It prints a dot per kilobyte.
+                with patience(), contextlib.redirect_stdout(io.StringIO()):
                     dukpy.install_jspackage(name, version, partial)
             except dukpy.install.JSPackageInstallError as error:
                 raise OSError(

@@ -6,13 +6,17 @@ them, so that a test fails when they write something else.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import katex_engine
 import matplotlib.pyplot as plt
+import npm_package
 import pytest
 from bs4 import BeautifulSoup
+from sphinx.config import Config
 from sphinx.testing.util import SphinxTestApp
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -61,18 +65,17 @@ Text.
 """
 import numpy as np
 
-from bn_tutorial.lab.evidence import record
+from bn_tutorial.lab.evidence import Evidence
 from bn_tutorial.lab.figures import new_figure
 
 new_figure(alt="An empty panel, nothing more.")
-record("{name}", {{"seeds": 5}})
+evidence = Evidence("{name}", seeds=range(5))
+evidence.save()
 '''
-# As if another NumPy had recorded it.
+# As if another NumPy had measured, on another device.
 AGED = """
-import os, pathlib
-
-recorded = pathlib.Path(os.environ["BN_TUTORIAL_EVIDENCE"], "{name}.json")
-recorded.write_text(recorded.read_text().replace(np.__version__, "0.1"))
+text = evidence.path.read_text().replace(np.__version__, "0.1").replace('"cpu"', '"tpu"')
+evidence.path.write_text(text)
 """
 FILES = {
     "docs/conf.py": CONF,
@@ -92,6 +95,18 @@ FILES = {
         )
     },
 }
+
+
+SUFFIXES = Config.config_values["source_suffix"].default
+OWN_SUFFIXES = dict(SUFFIXES)
+
+
+@pytest.fixture(autouse=True)
+def _forget_suffixes():
+    """Sphinx adds the suffixes of a build's parsers to a default that all builds share."""
+    yield
+    SUFFIXES.clear()
+    SUFFIXES.update(OWN_SUFFIXES)
 
 
 @dataclass
@@ -131,3 +146,16 @@ def real_site(tmp_path_factory):
         finally:
             app.cleanup()
     return site
+
+
+@pytest.fixture(scope="session")
+def katex(own_cache):
+    """The folder of KaTeX, fetched as a build does it. Where tests must run (CI), they do."""
+    try:
+        folder = npm_package.fetch("katex", katex_engine.VERSION)
+    except OSError as error:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(f"KaTeX cannot be fetched: {error}")
+    assert folder.is_relative_to(own_cache)
+    return folder

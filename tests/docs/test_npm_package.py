@@ -1,3 +1,6 @@
+import socket
+import urllib.request
+
 import dukpy
 import npm_package
 import pytest
@@ -33,4 +36,15 @@ def test_failure_names_the_package_and_the_folder(cache, monkeypatch):
     monkeypatch.setattr(dukpy, "install_jspackage", refuse)
     with pytest.raises(OSError, match=r"thing 1\.2 .*no network"):
         npm_package.fetch("thing", "1.2")
+    assert list(cache.iterdir()) == []
+
+
+def test_registry_that_says_nothing_is_given_up(cache, monkeypatch):
+    monkeypatch.setattr(npm_package, "PATIENCE", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        monkeypatch.setattr(dukpy.install, "urlopen", lambda _: urllib.request.urlopen(address))
+        with pytest.raises(OSError, match=r"thing 1\.2 .*timed out"):
+            npm_package.fetch("thing", "1.2")
+    assert socket.getdefaulttimeout() is None
     assert list(cache.iterdir()) == []
