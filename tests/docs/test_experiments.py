@@ -87,7 +87,7 @@ def site(tmp_path, monkeypatch):
         name=name, title=name, licence="L", source="S", digest=name
     )
     monkeypatch.setitem(sys.modules, "bn_tutorial.data.loading", data)
-    for name in ("BN_TUTORIAL_DATA", "BN_TUTORIAL_CACHE", "BN_TUTORIAL_EVIDENCE"):
+    for name in (f"BN_TUTORIAL_{what}" for what in ("DATA", "CACHE", "EVIDENCE", "CHECKS")):
         monkeypatch.setenv(name, "")  # so that what a build sets is taken back
     return Site(tmp_path, monkeypatch)
 
