@@ -1,17 +1,21 @@
 """The directive ``check-log``: a table of what the derivations have checked in this build.
 
-The pages write their counts while they are executed (:mod:`bn_tutorial.lab.checks`), so the table is
-made when all of them have been read. The last line also goes to the log of the build.
+The pages write their counts while they are executed (:mod:`bn_tutorial.lab.checks`), so the table
+is made when all of them have been read. The last line also goes to the log of the build. A page
+that makes checks and whose counts are gone is executed again, or else the build fails: the sums
+would be too small.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 from docutils import nodes
+from jupyter_cache import get_cache
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
@@ -28,6 +32,11 @@ HEAD = (
     "broken variants caught",
 )
 
+NAMED = re.compile(r'^\w+ = Checks\("([\w/-]+)"\)$', re.MULTILINE)
+SUMMED = ("numeric", "symbolic", "statistical", "caught")
+
+Counts = dict[str, Any]
+
 
 class check_log(nodes.General, nodes.Element):  # noqa: N801  (docutils' way to name nodes)
     """The place of the table."""
@@ -42,32 +51,44 @@ class CheckLog(SphinxDirective):
         return [check_log()]
 
 
-def counted(pages: list[str], folder: Path) -> list[dict[str, Any]]:
-    """Return what the pages have checked, in this order; those that check nothing are left out."""
-    paths = (folder / f"{Path(page).name}.json" for page in pages)
-    return [json.loads(path.read_text(encoding="utf-8")) for path in paths if path.is_file()]
+def file_of(page: str, env: BuildEnvironment) -> Path | None:
+    """Return the file of a page's counts, or nothing if the page makes no checks."""
+    found = NAMED.search(Path(env.doc2path(page)).read_text(encoding="utf-8"))
+    return Path(os.environ["BN_TUTORIAL_CHECKS"], f"{found[1]}.json") if found else None
 
 
-def rows(counts: list[dict[str, Any]], titles: dict[str, str]) -> list[tuple[str, ...]]:
+def read(path: Path) -> Counts | None:
+    """Return what a page has counted, or nothing if that is missing or damaged."""
+    try:
+        counts: Counts = json.loads(path.read_text(encoding="utf-8"))
+        return counts if counts.keys() >= {*SUMMED, "largest"} else None
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
+def counted(pages: list[str], env: BuildEnvironment) -> dict[str, Counts]:
+    """Return what each page has checked, in this order; those that check nothing are left out."""
+    files = {page: file_of(page, env) for page in pages}
+    return {page: found for page, path in files.items() if path and (found := read(path))}
+
+
+def rows(counts: dict[str, Counts], titles: dict[str, nodes.title]) -> list[tuple[str, ...]]:
     """Return the table's rows as text, the sums last."""
-    summed = ("numeric", "symbolic", "statistical", "caught")
-    total = {name: sum(count[name] for count in counts) for name in summed}
-    total |= {"page": "", "largest": max((count["largest"] for count in counts), default=0.0)}
+    total: Counts = {name: sum(count[name] for count in counts.values()) for name in SUMMED}
+    total["largest"] = max((count["largest"] for count in counts.values()), default=0.0)
     order = ("numeric", "largest", "symbolic", "statistical", "caught")
+    named = [(titles[page].astext(), count) for page, count in counts.items()]
     return [
-        (titles.get(c["page"], "all"), *(f"{c[n]:.1e}" if n == "largest" else str(c[n])
-                                         for n in order))
-        for c in [*counts, total]
-    ]  # fmt: skip
+        (title, *(f"{count[n]:.1e}" if n == "largest" else str(count[n]) for n in order))
+        for title, count in [*named, ("all", total)]
+    ]
 
 
 def fill(app: Sphinx, doctree: nodes.document, docname: str) -> None:
     """Put the table in its place."""
     for place in doctree.findall(check_log):
-        order = list(app.env.toctree_includes.get(docname, []))
-        titles = {Path(page).name: app.env.titles[page].astext() for page in order}
-        table = rows(counted(order, Path(os.environ["BN_TUTORIAL_CHECKS"])), titles)
-        place.replace_self(_table(table))
+        counts = counted(app.env.toctree_includes.get(docname, []), app.env)
+        place.replace_self(_table(rows(counts, app.env.titles)))
 
 
 def _table(body: list[tuple[str, ...]]) -> nodes.table:
@@ -81,23 +102,45 @@ def _table(body: list[tuple[str, ...]]) -> nodes.table:
     return nodes.table("", group)
 
 
+def execute_again(
+    app: Sphinx, env: BuildEnvironment, _added: set[str], _changed: set[str], _removed: set[str]
+) -> list[str]:
+    """Name the pages whose counts are gone, and let nobody remember that they were executed."""
+    files = {page: file_of(page, env) for page in env.found_docs}
+    pages = [page for page, path in files.items() if path and not read(path)]
+    lost = {str(env.doc2path(page)) for page in pages}
+    folder = Path(getattr(app.config, "nb_execution_cache_path", ""))
+    if lost and (folder / "global.db").is_file():
+        cache = get_cache(folder)
+        for record in cache.list_cache_records():
+            if record.uri in lost:
+                cache.remove_cache(record.pk)
+    return pages
+
+
 def write_again(_app: Sphinx, env: BuildEnvironment) -> list[str]:
-    """Name the pages that hold the table; say the sums."""
-    pages = sorted(getattr(env, "check_log_pages", ()))
-    for page in pages:
-        counts = counted(env.toctree_includes.get(page, []), Path(os.environ["BN_TUTORIAL_CHECKS"]))
+    """Name the pages that hold the table; say the sums, and which page is not among them."""
+    tables = sorted(getattr(env, "check_log_pages", ()))
+    for table in tables:
+        pages = env.toctree_includes.get(table, [])
+        counts = counted(pages, env)
+        for page in pages:
+            if page not in counts and (path := file_of(page, env)):
+                logger.warning("its counts are not in %s: was it executed?", path, location=page)
         if counts:
             logger.info(
                 "Derivations: %s identities checked with numbers (largest residual %s), %s by "
-                "algebra, %s by experiment; %s broken variants caught.", *rows(counts, {})[-1][1:]
-            )  # fmt: skip
-    return pages
+                "algebra, %s by experiment; %s broken variants caught.",
+                *rows(counts, env.titles)[-1][1:],
+            )
+    return tables
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register all."""
     app.add_node(check_log)
     app.add_directive("check-log", CheckLog)
+    app.connect("env-get-outdated", execute_again)
     app.connect("env-updated", write_again)
     app.connect("doctree-resolved", fill)
     return {"parallel_read_safe": False, "parallel_write_safe": True}

@@ -3,39 +3,67 @@ import json
 import pytest
 from sphinx.testing.util import SphinxTestApp
 
+CACHED = """
+extensions = ["check_log", "myst_nb"]
+exclude_patterns = ["_build"]
+nb_execution_mode = "cache"
+nb_execution_cache_path = {!r}
+"""
+CHECKING = """---
+file_format: mystnb
+kernelspec: {name: python3}
+---
+# Page b
 
-@pytest.fixture
-def build(tmp_path, monkeypatch):
-    """Build three pages, of which two have checked something; return text and log."""
-    folder = tmp_path / "checks"
-    monkeypatch.setenv("BN_TUTORIAL_CHECKS", str(folder))
-    source = tmp_path / "source" / "derivations"
-    source.mkdir(parents=True)
-    (source.parent / "conf.py").write_text("extensions = ['check_log', 'myst_parser']\n")
-    toctree = "```{toctree}\nb\nc\na\n```\n"
-    (source.parent / "index.md").write_text("# Home\n\n```{toctree}\nderivations/index\n```\n")
-    (source / "index.md").write_text(f"# Derivations\n\n```{{check-log}}\n```\n\n{toctree}")
-    for name in "abc":
-        (source / f"{name}.md").write_text(f"# Page {name}\n")
-    folder.mkdir()
+```{code-cell} python
+from bn_tutorial.lab.checks import Checks
 
-    def run(**checks):
-        for page, (numeric, symbolic, caught, largest) in checks.items():
-            counts = {"numeric": numeric, "symbolic": symbolic, "statistical": 7}
-            counts["caught"] = caught
-            (folder / f"{page}.json").write_text(
-                json.dumps({"page": page, "largest": largest, **counts})
-            )
-        app = SphinxTestApp("html", srcdir=source.parent)
+checks = Checks("b")
+checks.holds("zero is zero", 0.0, broken={"one is": 1.0})
+```
+"""
+
+
+class Site:
+    """Three pages and the table of what they have checked."""
+
+    def __init__(self, root, checks):
+        self.source, self.checks = root / "docs", checks
+        toctree = "```{toctree}\nb\nc\na\n```\n"
+        self.write("conf.py", "extensions = ['check_log', 'myst_parser']\n")
+        self.write("index.md", "# Home\n\n```{toctree}\nderivations/index\n```\n")
+        self.write("derivations/index.md", f"# Derivations\n\n```{{check-log}}\n```\n\n{toctree}")
+        for name in "ab":
+            code = f'```python\nchecks = Checks("{name}")\n```\n'
+            self.write(f"derivations/{name}.md", f"# Page {name}\n\n{code}")
+        self.write("derivations/c.md", '# Page c, and no `Checks("c")`\n')
+
+    def write(self, name, text):
+        path = self.source / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+    def count(self, page, numeric, symbolic, caught, largest):
+        counts = {"numeric": numeric, "symbolic": symbolic, "statistical": 7, "caught": caught}
+        self.checks.mkdir(exist_ok=True)
+        content = json.dumps({"page": page, "largest": largest, **counts})
+        (self.checks / f"{page}.json").write_text(content)
+
+    def build(self):
+        """Return the cells of the table, the log and the warnings."""
+        app = SphinxTestApp("html", srcdir=self.source)
         try:
             app.build()
-            assert not app.warning.getvalue()
             html = (app.outdir / "derivations" / "index.html").read_text()
-            return html, app.status.getvalue()
+            return cells(html), app.status.getvalue(), app.warning.getvalue()
         finally:
             app.cleanup()
 
-    return run
+
+@pytest.fixture
+def site(tmp_path, monkeypatch):
+    monkeypatch.setenv("BN_TUTORIAL_CHECKS", str(tmp_path / "checks"))
+    return Site(tmp_path, tmp_path / "checks")
 
 
 def cells(html):
@@ -44,9 +72,12 @@ def cells(html):
     return [text[i : i + 6] for i in range(0, len(text), 6)]
 
 
-def test_table_has_the_pages_in_reading_order_and_the_sums(build):
-    html, log = build(a=(1, 0, 2, 1e-13), b=(3, 2, 5, 2e-15))
-    assert cells(html) == [
+def test_table_has_the_pages_in_reading_order_and_the_sums(site):
+    site.count("a", 1, 0, 2, 1e-13)
+    site.count("b", 3, 2, 5, 2e-15)
+    table, log, warnings = site.build()
+    assert not warnings
+    assert table == [
         ["Page b", "3", "2.0e-15", "2", "7", "5"],
         ["Page a", "1", "1.0e-13", "0", "7", "2"],
         ["all", "4", "1.0e-13", "2", "14", "7"],
@@ -55,7 +86,39 @@ def test_table_has_the_pages_in_reading_order_and_the_sums(build):
     assert "7 broken variants caught" in log
 
 
-def test_table_is_made_anew_although_its_page_has_not_changed(build):
-    build(a=(1, 0, 2, 1e-13))
-    html, _ = build(a=(2, 0, 3, 1e-13))
-    assert cells(html)[-1] == ["all", "2", "1.0e-13", "0", "7", "3"]
+def test_table_is_made_anew_although_its_page_has_not_changed(site):
+    site.count("a", 1, 0, 2, 1e-13)
+    site.count("b", 3, 2, 5, 2e-15)
+    site.build()
+    site.count("a", 2, 0, 3, 1e-13)
+    assert site.build()[0][-1] == ["all", "5", "1.0e-13", "2", "14", "8"]
+
+
+@pytest.mark.parametrize("damage", ["", '{"page": "a", "numeric"', '{"page": "a"}', "null"])
+def test_counts_that_are_missing_or_damaged_are_a_warning(site, damage):
+    site.count("b", 3, 2, 5, 2e-15)
+    if damage:
+        (site.checks / "a.json").write_text(damage)
+    _, _, warnings = site.build()
+    assert "derivations/a.md" in warnings.replace("\\", "/")
+    assert "its counts are not in" in warnings
+    assert "b.md" not in warnings
+
+
+def test_page_that_no_longer_checks_is_not_counted(site):
+    for page in "abc":
+        site.count(page, 1, 0, 1, 0.0)
+    assert [row[0] for row in site.build()[0]] == ["Page b", "Page a", "all"]
+
+
+def test_page_whose_counts_are_gone_is_executed_again(site, monkeypatch):
+    monkeypatch.setenv("IPYTHONDIR", str(site.source / "ipython"))  # not the user's
+    site.write("conf.py", CACHED.format(str(site.source / "_build" / "cache")))
+    site.write("derivations/a.md", "# Page a\n")
+    site.write("derivations/b.md", CHECKING)
+    once = [["Page b", "1", "0.0e+00", "0", "0", "1"], ["all", "1", "0.0e+00", "0", "0", "1"]]
+    for _ in range(2):
+        table, _, warnings = site.build()
+        assert not warnings
+        assert table == once
+        (site.checks / "b.json").unlink()
