@@ -40,6 +40,11 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize("name", built_site.page_names(SITE))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_cache():
+    """In place of the unit tests': what is fetched stays where builds of the site keep it."""
+
+
 FIGURES: dict[str, visits.Visit] = {}
 
 
