@@ -26,7 +26,9 @@ import runpy
 
 globals().update(runpy.run_path({str(DOCS / "conf.py")!r}))
 extensions = [name for name in extensions if name not in ("experiments", "katex")]
-html_context["data"] = {{"name": "digits", "title": "Title", "source": "S", "licence": "L"}}
+html_title = "Norms & <layers>"  # templates are not escaped by themselves
+html_context["data"] = {{name: f"The {{name}} & <more>" for name in ("title", "source", "licence")}}
+html_context["data"]["name"] = "digits"
 html_static_path, html_css_files, html_favicon = [], [], None
 templates_path = [{str(DOCS / "_templates")!r}]
 nb_execution_mode = "force"
