@@ -18,6 +18,7 @@ from torch import nn
 from bn_tutorial.data.loading import load
 from bn_tutorial.lab.evidence import record
 from bn_tutorial.lab.figures import COLORS, new_figure
+from bn_tutorial.lab.training import device
 from bn_tutorial.networks.perceptron import DeepNet
 from bn_tutorial.networks.probes import saturated, signal, watch
 
@@ -25,13 +26,11 @@ data = load()
 seed = 0
 # From another generator than the weights': with the same one and the same seed, each row of noise
 # would be made of the very numbers that became a unit's weights, and excite that unit.
-noise = torch.from_numpy(
-    np.random.default_rng(seed).normal(size=(1000, 784))
-).float()
-images = data.standardize(data.test.images[:1000])
+noise = np.random.default_rng(seed).normal(size=(1000, 784))
+noise = torch.from_numpy(noise).float().to(device())
+images = data.standardize(data.test.images[:1000]).to(device())
 plain, normalized = (
-    DeepNet(norm=None, seed=seed),
-    DeepNet(norm="batch", seed=seed),
+    DeepNet(norm=norm, seed=seed).to(device()) for norm in (None, "batch")
 )
 
 
@@ -51,7 +50,7 @@ def draw_histograms(rows, alt):
         for number, (ax, layer) in enumerate(zip(row, layers, strict=True), 1):
             color = COLORS["blue" if "without" in title else "orange"]
             ax.hist(
-                layer.flatten().numpy(),
+                layer.flatten().cpu().numpy(),
                 bins=50,
                 range=(0, 1),
                 color=color,

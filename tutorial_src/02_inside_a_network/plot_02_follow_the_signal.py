@@ -19,6 +19,7 @@ from bn_tutorial.data.loading import load
 from bn_tutorial.lab.effects import paired_interval, verdict
 from bn_tutorial.lab.evidence import record
 from bn_tutorial.lab.figures import COLORS, draw_spread, new_figure
+from bn_tutorial.lab.training import device
 from bn_tutorial.networks.perceptron import DeepNet
 from bn_tutorial.networks.probes import signal, slope, watch
 from bn_tutorial.networks.theory import signal_gain
@@ -26,7 +27,8 @@ from bn_tutorial.networks.theory import signal_gain
 data = load()
 seeds = range(5)
 width = 256
-x, labels = data.standardize(data.train.images[:1000]), data.train.labels[:1000]
+x = data.standardize(data.train.images[:1000]).to(device())
+labels = data.train.labels[:1000].to(device())
 
 # %%
 # Predict the loss of signal
@@ -48,7 +50,7 @@ print(f"predicted gain of a layer: {gain:.3f}, that is 1/{1 / gain:.1f}")
 
 def measure(norm, seed):
     """Return the signal, the gradient and the mean slope of the sigmoids, layer by layer."""
-    model = DeepNet(norm=norm, seed=seed).train()
+    model = DeepNet(norm=norm, seed=seed).to(device()).train()
     with watch(model, nn.Sigmoid) as signals:
         cross_entropy(model(x), labels).backward()
     outputs = signals.outputs.values()

@@ -19,6 +19,7 @@ from bn_tutorial.data.loading import load
 from bn_tutorial.lab.effects import paired_interval, verdict
 from bn_tutorial.lab.evidence import record
 from bn_tutorial.lab.figures import COLORS, draw_spread, new_figure
+from bn_tutorial.lab.training import device
 from bn_tutorial.networks.perceptron import DeepNet
 from bn_tutorial.networks.probes import saturated, signal, slope, watch
 
@@ -28,12 +29,12 @@ scales = [0.01, 0.03, 0.1, 0.3, 1.0, 3.0]  # standard deviation of the weights
 default = (
     1 / (3 * 256)
 ) ** 0.5  # that of PyTorch's default, for a layer of 256 inputs
-x = data.standardize(data.train.images[:1000])
+x = data.standardize(data.train.images[:1000]).to(device())
 
 
 def measure(norm, scale, seed):
     """Return the saturated share and mean slope of all layers, and the last layer's signal."""
-    model = DeepNet(norm=norm, init=scale, seed=seed).train()
+    model = DeepNet(norm=norm, init=scale, seed=seed).to(device()).train()
     with torch.no_grad(), watch(model, nn.Sigmoid) as signals:
         model(x)
     layers = list(signals.outputs.values())

@@ -46,6 +46,7 @@ unit = list(scales).index(1.0)
 # that: next to the variance it weighs as the inverse square of the factor. Below are the logits of
 # the untrained network, compared with those at factor one and without the constant.
 
+# On the processor: not every device knows double precision.
 x = data.standardize(data.train.images[:500]).double()
 no_eps = 1e-300  # as good as zero, which PyTorch refuses
 

@@ -25,7 +25,7 @@ from bn_tutorial.lab.figures import COLORS, draw_spread, new_figure
 from bn_tutorial.lab.pool import one_thread
 from bn_tutorial.lab.spec import RunSpec
 from bn_tutorial.lab.study import curves, study
-from bn_tutorial.lab.training import Config, train
+from bn_tutorial.lab.training import Config, device, train
 
 page = "03_in_training/plot_05_repeat_the_paper"
 data = load().binary()
@@ -49,7 +49,10 @@ wide = norm.ppf(0.85) - norm.ppf(0.15)  # the band of a standard normal input
 
 config = Config(steps, every, batch_size, lr)
 shared = {"init": sigma, "config": config, "measure": "percentiles", **network}
-arms = {"without BN": RunSpec(None, **shared), "with BN": RunSpec("batch", **shared)}
+arms = {
+    "without BN": RunSpec(None, **shared),
+    "with BN": RunSpec("batch", **shared),
+}
 results = study(arms, data, seeds)
 accuracy = {
     arm: 100 * curves(runs, "test_accuracy") for arm, runs in results.items()
@@ -139,6 +142,11 @@ print(f"better in the end, by a percentage point: {answer}")
 # We evaluate with running averages, as PyTorch does. The paper takes the mean over many batches,
 # once the weights have come to rest. Does that matter? One short training, judged both ways:
 
+train_images, test_images = (
+    data.standardize(split.images).to(device())
+    for split in (data.train, data.test)
+)
+
 
 def judge_twice(seed):
     """Return the test accuracy (%), with running averages and as the paper."""
@@ -151,10 +159,10 @@ def judge_twice(seed):
             layer.momentum = None  # the plain mean over all batches to come
     model.train()
     with torch.no_grad():
-        for batch in data.standardize(data.train.images).split(batch_size):
+        for batch in train_images.split(batch_size):
             model(batch)
-        logits = model.eval()(data.standardize(data.test.images))
-    hits = (logits.argmax(dim=1) == data.test.labels).double()
+        predicted = model.eval()(test_images).argmax(dim=1).cpu()
+    hits = (predicted == data.test.labels).double()
     return 100 * history.test_accuracy[-1], 100 * hits.mean().item()
 
 

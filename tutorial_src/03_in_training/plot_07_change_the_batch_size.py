@@ -54,6 +54,7 @@ ladders = {  # learning rates to choose from, for each batch size
 
 def look_inside(m, seed):
     """Return, for each unit, the share that passes and its weights' squared gradient."""
+    # On the processor: not every device knows double precision.
     model = DeepNet("batch", seed=seed, **network).double()
     rows = slice(seed * m, (seed + 1) * m)
     x = data.standardize(data.train.images[rows]).double()

@@ -28,7 +28,7 @@ from bn_tutorial.lab.figures import COLORS, draw_spread, new_figure
 from bn_tutorial.networks.perceptron import DeepNet
 from bn_tutorial.lab.spec import RunSpec
 from bn_tutorial.lab.study import curves, study
-from bn_tutorial.lab.training import Config
+from bn_tutorial.lab.training import Config, device
 
 data = load().hold_out(5_000)  # for validation
 seeds = range(10)
@@ -45,11 +45,12 @@ smallest = 0.5  # percentage points
 # its task is that of the shift that the layer learns. After the nonlinearity it decides how much
 # of its input a unit cuts off, and nothing takes that away.
 
-images, labels = data.standardize(data.train.images[:128]), data.train.labels
+images = data.standardize(data.train.images[:128]).to(device())
+labels = data.train.labels[:128].to(device())
 ratio = {}
 for place in placements:
     model = DeepNet("batch", activation="relu", placement=place).train()
-    cross_entropy(model(images), labels[:128]).backward()
+    cross_entropy(model.to(device())(images), labels).backward()
     linear = model.get_submodule("hidden_1.linear")
     ratio[place] = (linear.bias.grad.norm() / linear.weight.grad.norm()).item()
     print(f"{place:<6} gradient of bias over weights: {ratio[place]:.0e}")

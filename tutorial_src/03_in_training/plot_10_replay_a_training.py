@@ -24,6 +24,7 @@ from bn_tutorial.lab.figures import COLORS, LINE_STYLES, MARKERS, new_figure
 from bn_tutorial.networks.perceptron import DeepNet
 from bn_tutorial.networks.probes import watch
 from bn_tutorial.lab.pool import one_thread
+from bn_tutorial.lab.training import device
 
 page = "03_in_training/plot_10_replay_a_training"
 data = load()
@@ -38,9 +39,10 @@ arms = {"without BN": None, "with BN": "batch"}
 # the activations of the last hidden layer are distributed. Of the step itself we keep the size of
 # the gradient of each layer's weights: its root mean square.
 
-images, labels = data.standardize(data.train.images), data.train.labels
-test_images = data.standardize(data.test.images[:watched_images])
-test_labels = data.test.labels[:watched_images]
+images = data.standardize(data.train.images).to(device())
+labels = data.train.labels.to(device())
+test_images = data.standardize(data.test.images[:watched_images]).to(device())
+test_labels = data.test.labels[:watched_images].to(device())
 
 
 def look(model):
@@ -56,11 +58,10 @@ def look(model):
 
 def replay(norm):
     """Train a network; return the frames of each quantity."""
-    model = DeepNet(norm=norm, seed=seed)
+    model = DeepNet(norm=norm, seed=seed).to(device())
     linear = [part for part in model.modules() if isinstance(part, nn.Linear)]
-    order = torch.randperm(
-        len(labels), generator=torch.Generator().manual_seed(seed)
-    )
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.randperm(len(labels), generator=generator).to(device())
     seen = {"accuracy": [], "activations": [], "gradients": []}
     for step in range(steps + 1):
         watching = step % every == 0
