@@ -25,9 +25,7 @@ class Comparison:
         The greatest absolute difference of an element, over the greatest absolute value of the
         numerical gradient (over one if that is smaller). Infinity where a value is not finite.
     worst : tuple of int
-        The index of that element.
-    analytic, numerical : float
-        The two values there.
+        The index of that element; ``analytic`` and ``numerical`` are the values there.
     """
 
     error: float
@@ -65,10 +63,9 @@ def numerical_gradient(
 
     Raises
     ------
-    TypeError
-        If x is neither float32 nor float64, or f returns None.
-    ValueError
-        If dy has not the shape of the output, x is not finite, or the step does not change it.
+    TypeError, ValueError
+        If x is no finite float array, f returns None, dy has not the shape of its output, or the
+        step does not change x.
 
     Examples
     --------
