@@ -15,7 +15,7 @@ The formulas are derived in :doc:`/derivations/backward` and :doc:`/derivations/
 import numpy as np
 
 from bn_tutorial.scratch import functional
-from bn_tutorial.scratch.conformance import FAULTS
+from bn_tutorial.scratch.faults import FAULTS
 from bn_tutorial.lab.evidence import record
 from bn_tutorial.lab.figures import COLORS, MARKERS, new_figure
 from bn_tutorial.scratch.gradcheck import compare, numerical_gradient
