@@ -9,6 +9,7 @@ should be rasterized, which keeps it as it is in both.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -17,17 +18,23 @@ import numpy.typing as npt
 from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Polygon
+from matplotlib.patches import Polygon, Rectangle
+
+from bn_tutorial.lab.effects import Effect
 
 __all__ = [
     "COLORS",
     "DARK",
     "LINE_STYLES",
+    "LOOKS",
     "MARKERS",
     "STYLE",
     "alt_text",
+    "draw_effects",
     "draw_pooled",
     "draw_spread",
+    "is_lead",
+    "label_lines",
     "new_figure",
 ]
 
@@ -116,6 +123,7 @@ def new_figure(
     cols: int = 1,
     *,
     alt: str,
+    lead: bool = False,
     width: float = 6.4,
     height: float | None = None,
     **subplots: Any,
@@ -126,6 +134,8 @@ def new_figure(
     ----------
     alt : str
         What the figure shows, in a sentence, for readers who do not see it.
+    lead : bool
+        Whether the page opens with this figure, rather than to show it where it is drawn.
     width, height : float
         Inches. The column of text is about 7.2 wide; by default each row is as high as its axes
         are wide, up to 3.6.
@@ -152,6 +162,8 @@ def new_figure(
             rows, cols, figsize=(width, height), layout="constrained", **subplots
         )
     figure.set_label(text)
+    if lead:
+        figure.set_gid("lead")
     return figure, axes
 
 
@@ -164,6 +176,11 @@ def alt_text(figure: Figure) -> str:
         If :func:`new_figure` has not made the figure, so that it has none.
     """
     return _described(str(figure.get_label()))
+
+
+def is_lead(figure: Figure) -> bool:
+    """Whether a page opens with this figure."""
+    return figure.get_gid() == "lead"
 
 
 def _described(alt: str) -> str:
@@ -198,6 +215,85 @@ def draw_spread(
         marker=MARKERS[color] if marker else None,
         label=label,
     )
+
+
+def label_lines(ax: Axes, *, gap: float = 0.06, fontsize: float = 10.0) -> None:
+    """Write the label of each line beside its last point, instead of a legend.
+
+    Labels are moved apart, by at least ``gap`` of the height of the axes, and stand to the right.
+    Call it last, when the limits of the axes are what they will be.
+    """
+    lines = [line for line in ax.get_lines() if not str(line.get_label()).startswith("_")]
+    to_axes = ax.transData + ax.transAxes.inverted()
+    ends = []
+    for line in lines:
+        points = np.column_stack([np.asarray(v, dtype=float) for v in line.get_data()])
+        finite = points[np.isfinite(points).all(axis=1)]
+        ends.append(to_axes.transform(finite[-1]) if len(finite) else np.array([1.0, 0.0]))
+    height = -np.inf
+    for place in sorted(range(len(lines)), key=lambda i: ends[i][1]):
+        height = max(ends[place][1], height + gap)
+        ax.annotate(
+            str(lines[place].get_label()),
+            (min(ends[place][0], 1.0), min(max(ends[place][1], 0.0), 1.0)),
+            xytext=(1.02, height),
+            xycoords="axes fraction",
+            textcoords="axes fraction",
+            va="center",
+            fontsize=fontsize,
+            color=lines[place].get_color(),
+            annotation_clip=False,
+        )
+
+
+#: Colour and marker of each verdict, for rows of effects.
+LOOKS = {
+    "yes": ("green", "o"),
+    "size open": ("green", "^"),
+    "small": ("green", "v"),
+    "none": ("grey", "s"),
+    "undecided": ("grey", "x"),
+    "opposite small": ("pink", "v"),
+    "opposite size open": ("pink", "^"),
+    "opposite": ("pink", "D"),
+}
+
+
+def draw_effects(
+    ax: Axes, effects: Sequence[Effect], *, labels: Sequence[str] | None = None, unit: str = ""
+) -> None:
+    """Draw effects of one unit as rows: estimate and interval, what does not matter, and zero.
+
+    Colour and marker follow from the verdict, so that neither is the only cue.
+
+    Parameters
+    ----------
+    effects : sequence of Effect
+        From top to bottom.
+    labels : sequence of str, optional
+        What to call them; by default their names.
+    unit : str
+        For the label of the axis; by default that of the effects.
+
+    Raises
+    ------
+    ValueError
+        If the units differ.
+    """
+    if len(units := {effect.unit for effect in effects}) != 1:
+        raise ValueError(f"expected effects of one unit, got {sorted(units)}")
+    for row, effect in enumerate(effects):
+        color, marker = LOOKS[effect.verdict]
+        corner, width = (-effect.smallest, row - 0.5), 2 * effect.smallest
+        ax.add_patch(Rectangle(corner, width, 1, facecolor=GRID, edgecolor="none", zorder=0.5))
+        line: dict[str, Any] = {"color": COLORS[color], "linestyle": "solid"}
+        ax.plot([effect.low, effect.high], [row, row], **line)
+        ax.plot(effect.mean, row, marker=marker, markersize=7, **line)
+    ax.axvline(0, color=INK, linewidth=0.8, linestyle="solid")
+    ax.set_yticks(range(len(effects)), labels or [effect.name for effect in effects])
+    ax.set_ylim(len(effects) - 0.5, -0.5)
+    ax.grid(visible=False, axis="y")
+    ax.set_xlabel(unit or units.pop())
 
 
 def draw_pooled(ax: Axes, pooled: npt.NDArray[np.bool_]) -> None:

@@ -11,6 +11,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Measured = dict[str, NDArray[np.float64]]
+Right = NDArray[np.bool_]
+
+_NONE = np.zeros(0, dtype=np.bool_)
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +35,8 @@ class History:
         The cross-entropy (nat) of each batch, before the step that learns from it.
     measured : dict of str to ndarray, float64, shape (evaluations + 1, ...)
         What else was to be measured, by name: before the first step and at each evaluation.
+    validation_right, test_right : ndarray of bool, shape (images,)
+        Which images were classified correctly at the last evaluation; none where the run diverged.
     seconds : float
         Duration of the training, in seconds, evaluations included.
     diverged_at : int or None
@@ -48,6 +53,8 @@ class History:
     test_accuracy: tuple[float, ...]
     step_loss: tuple[float, ...]
     measured: Measured = field(default_factory=dict)
+    validation_right: Right = field(default_factory=lambda: _NONE)
+    test_right: Right = field(default_factory=lambda: _NONE)
     seconds: float = 0.0
     diverged_at: int | None = None
 
@@ -64,7 +71,8 @@ class History:
     def _counted(self) -> tuple[object, ...]:
         curves = [_bits(getattr(self, name)) for name in CURVES]
         measured = {(name, _bits(values)) for name, values in self.measured.items()}
-        return *curves, frozenset(measured), self.diverged_at
+        right = self.validation_right.tobytes(), self.test_right.tobytes()
+        return *curves, frozenset(measured), right, self.diverged_at
 
 
 def _bits(values: ArrayLike) -> tuple[tuple[int, ...], bytes]:
@@ -77,23 +85,31 @@ def _bits(values: ArrayLike) -> tuple[tuple[int, ...], bytes]:
 CURVES = tuple(curve.name for curve in fields(History))[:7]
 
 
+class Score(NamedTuple):
+    """How well a network does on a set of images: loss (nat), accuracy, and where it was right."""
+
+    loss: float
+    accuracy: float
+    right: Right
+
+
 class Period(NamedTuple):
     """What was measured between two evaluations, and at the second one, as in a History.
 
-    ``validation`` and ``test`` are loss and accuracy; the former is None without such a set.
+    ``validation`` is None where the data have no such set.
     """
 
     step_loss: list[float]
     train_accuracy: float
-    validation: tuple[float, float] | None
-    test: tuple[float, float]
+    validation: Score | None
+    test: Score
 
     def first_not_finite(self) -> int | None:
         """Return the first step without a finite loss; the last if only an evaluation shows it."""
         for step, loss in enumerate(self.step_loss):
             if not math.isfinite(loss):
                 return step
-        losses = [result[0] for result in (self.validation, self.test) if result]
+        losses = [result.loss for result in (self.validation, self.test) if result]
         return None if all(map(math.isfinite, losses)) else len(self.step_loss) - 1
 
 
@@ -126,15 +142,18 @@ def put_together(
         rows[: len(sound) + 1] = [values[name] for values in measured[: len(sound) + 1]]
         return rows
 
+    last, kept = periods[-1], np.bool_(diverged_at is None)
     return History(
         train_loss=padded([math.fsum(p.step_loss) / len(p.step_loss) for p in sound]),
         train_accuracy=padded([p.train_accuracy for p in sound]),
-        validation_loss=padded([loss for loss, _ in validations], validated),
-        validation_accuracy=padded([accuracy for _, accuracy in validations], validated),
-        test_loss=padded([p.test[0] for p in sound]),
-        test_accuracy=padded([p.test[1] for p in sound]),
+        validation_loss=padded([score.loss for score in validations], validated),
+        validation_accuracy=padded([score.accuracy for score in validations], validated),
+        test_loss=padded([p.test.loss for p in sound]),
+        test_accuracy=padded([p.test.accuracy for p in sound]),
         step_loss=padded(step_loss, steps),
         measured={name: filled(name) for name in (measured[0] if measured else ())},
+        validation_right=last.validation.right & kept if last.validation else _NONE,
+        test_right=last.test.right & kept,
         seconds=seconds,
         diverged_at=diverged_at,
     )

@@ -16,7 +16,7 @@ class RunSpec:
 
     Parameters
     ----------
-    norm, widths, activation, placement, bias, init, init_scale
+    norm, widths, activation, placement, bias, init, init_scale, dropout
         The arguments of :class:`bn_tutorial.networks.perceptron.DeepNet`.
     model_seed : int
         Seed of the initial weights.
@@ -33,6 +33,7 @@ class RunSpec:
     bias: bool = True
     init: str | float = "default"
     init_scale: float = 1.0
+    dropout: float = 0.0
     model_seed: int = 0
     config: Config = field(default_factory=Config)
     measure: str | None = None
@@ -53,6 +54,7 @@ class RunSpec:
             bias=self.bias,
             init=self.init,
             init_scale=self.init_scale,
+            dropout=self.dropout,
             seed=self.model_seed,
         )
 

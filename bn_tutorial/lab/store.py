@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from bn_tutorial import fingerprint
 from bn_tutorial.fingerprint import Sources
@@ -116,6 +117,8 @@ def _to_json(history: History) -> dict[str, Any]:
     return {
         **{name: _numbers(getattr(history, name)) for name in CURVES},
         "measured": {name: _numbers(values) for name, values in history.measured.items()},
+        "validation_right": _packed(history.validation_right),
+        "test_right": _packed(history.test_right),
         "seconds": history.seconds,
         "diverged_at": history.diverged_at,
     }
@@ -127,6 +130,8 @@ def _from_json(values: dict[str, Any]) -> History:
     return History(
         **curves,
         measured=measured,
+        validation_right=_unpacked(values["validation_right"]),
+        test_right=_unpacked(values["test_right"]),
         seconds=float(values["seconds"]),
         diverged_at=values["diverged_at"],
     )
@@ -140,7 +145,16 @@ def _numbers(values: Any) -> Any:
     return plain.tolist()  # "nan" and "inf" are no numbers in JSON
 
 
-def _array(values: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
+def _packed(right: npt.NDArray[np.bool_]) -> dict[str, Any]:
+    return {"count": len(right), "bits": np.packbits(right).tobytes().hex()}
+
+
+def _unpacked(packed: dict[str, Any]) -> npt.NDArray[np.bool_]:
+    bits = np.frombuffer(bytes.fromhex(packed["bits"]), dtype=np.uint8)
+    return np.unpackbits(bits, count=packed["count"]).astype(np.bool_)
+
+
+def _array(values: Any) -> npt.NDArray[np.float64]:
     return np.array(values, dtype=np.float64)
 
 

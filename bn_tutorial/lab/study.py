@@ -1,28 +1,82 @@
-"""Studies: arms times paired seeds, and what is asked of their histories."""
+"""Studies: arms times paired seeds, settings that are chosen, and what the runs ended at."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from bn_tutorial.data.dataset import Dataset
+from bn_tutorial.lab.effects import Outcome
 from bn_tutorial.lab.pool import run_all
 from bn_tutorial.lab.spec import RunSpec
 from bn_tutorial.lab.training import CURVES, History
 
 Key = TypeVar("Key", bound=Hashable)
+Setting = TypeVar("Setting", bound=Hashable)
 Array = npt.NDArray[np.float64]
+
+_RESAMPLES = 400  # of seeds and images, to see which choices chance could have made
+_PLAUSIBLE = 0.1  # a setting chosen in so many resamples is one that could have been chosen
+
+
+@dataclass(frozen=True)
+class Study(Generic[Key]):
+    """The finished runs of several arms over the same seeds.
+
+    Attributes
+    ----------
+    histories : mapping to list of History
+        For each arm one history per seed, in the order of ``seeds``.
+    seeds : tuple of int
+        The seeds.
+    """
+
+    histories: Mapping[Key, list[History]]
+    seeds: tuple[int, ...]
+
+    def curve(self, arm: Key, quantity: str) -> Array:
+        """Return a quantity of all runs of an arm, as :func:`curves` does."""
+        return curves(self.histories[arm], quantity)
+
+    def last(self, arm: Key, quantity: str = "test_accuracy") -> Outcome:
+        """Return what the runs of an arm ended at.
+
+        Parameters
+        ----------
+        arm : Key
+            The arm.
+        quantity : str
+            A curve of the histories. Accuracies are given in percent, with the images that were
+            classified correctly; losses in nat.
+
+        Returns
+        -------
+        Outcome
+            nan where a run had diverged.
+        """
+        values = self.curve(arm, quantity)[:, -1]
+        part, _, kind = quantity.partition("_")
+        if kind != "accuracy":
+            return Outcome(values)
+        if part == "train":
+            return Outcome(100 * values)
+        right = [getattr(history, f"{part}_right") for history in self.histories[arm]]
+        return Outcome(100 * values, 100 * np.array(right, dtype=np.float32))
+
+    def diverged(self, arm: Key) -> int:
+        """Return how many of an arm's runs diverged."""
+        return sum(history.diverged_at is not None for history in self.histories[arm])
 
 
 def study(
     arms: Mapping[Key, RunSpec], data: Dataset, seeds: Iterable[int], **options: Any
-) -> dict[Key, list[History]]:
+) -> Study[Key]:
     """Train every arm with every seed: a grid of settings, in paired runs.
 
     Runs with the same seed share the order of the images, and the initial weights as far as their
@@ -41,8 +95,8 @@ def study(
 
     Returns
     -------
-    dict to list of History
-        For each arm one history per seed, in the order of ``seeds``.
+    Study
+        The histories, by the names of the arms.
 
     Examples
     --------
@@ -55,17 +109,17 @@ def study(
     >>> short = Config(steps=4, evaluate_every=2, batch_size=2)
     >>> arms = {norm: RunSpec(norm, widths=(784, 8, 2), config=short) for norm in (None, "batch")}
     >>> results = study(arms, data, seeds=range(3), workers=1)
-    >>> curves(results["batch"], "test_accuracy").shape
+    >>> results.curve("batch", "test_accuracy").shape
     (3, 2)
     """
-    seeds = list(seeds)
+    seeds = tuple(seeds)
     runs = [
         replace(arm, model_seed=seed, config=replace(arm.config, seed=seed))
         for arm in arms.values()
         for seed in seeds
     ]
     histories = iter(run_all(runs, data, **options))
-    return {name: list(islice(histories, len(seeds))) for name in arms}
+    return Study({name: list(islice(histories, len(seeds))) for name in arms}, seeds)
 
 
 def curves(histories: Iterable[History], quantity: str) -> Array:
@@ -99,35 +153,308 @@ def curves(histories: Iterable[History], quantity: str) -> Array:
     )
 
 
-def best(scores: Mapping[Key, Sequence[float]]) -> Key:
-    """Choose the setting with the highest mean score over the seeds.
+# ---------------------------------------------------------------------------------------------
+# Settings that are chosen
+# ---------------------------------------------------------------------------------------------
+
+Ladders = Mapping[Key, Mapping[Setting, RunSpec]]
+
+
+@dataclass(frozen=True)
+class Tuning(Generic[Key, Setting]):
+    """Settings that were tried on seeds of their own, and the one chosen for each arm.
+
+    Attributes
+    ----------
+    ladders : mapping of arms to mappings of settings to RunSpec
+        What was tried; the settings in increasing order.
+    scores : mapping of arms to mappings of settings to ndarray, shape (seeds,)
+        On the validation images: accuracy in percent, or minus the loss in nat. nan where a run
+        diverged.
+    shares : mapping of arms to mappings of settings to float
+        In which share of resamples, of seeds and images, a setting would have been chosen.
+    seeds : tuple of int
+        The seeds of the tuning.
+    """
+
+    ladders: Ladders[Key, Setting]
+    scores: Mapping[Key, Mapping[Setting, Array]]
+    shares: Mapping[Key, Mapping[Setting, float]]
+    seeds: tuple[int, ...]
+
+    def chosen(self, arm: Key) -> Setting:
+        """Return the setting that was chosen for an arm."""
+        settings = list(self.scores[arm])
+        return settings[choose(np.array([self.scores[arm][setting] for setting in settings]))]
+
+    def remarks(self, arm: Key) -> list[str]:
+        """Say what a reader must know of a choice: ends of the ladder, diverged settings."""
+        settings, position = list(self.scores[arm]), list(self.scores[arm]).index(self.chosen(arm))
+        sound = [bool(np.isfinite(self.scores[arm][setting]).all()) for setting in settings]
+        found = []
+        if position == 0:
+            found.append("the smallest that was tried")
+        if position == len(settings) - 1:
+            found.append("the largest that was tried")
+        elif not sound[position + 1]:
+            found.append("the next one diverges")
+        return found
+
+    def plausible(self, arm: Key) -> list[Setting]:
+        """Return the settings that chance could have chosen for an arm, the chosen one included."""
+        shares = self.shares[arm]
+        return [s for s in shares if shares[s] >= _PLAUSIBLE or s == self.chosen(arm)]
+
+
+def tune(
+    ladders: Ladders[Key, Setting],
+    data: Dataset,
+    seeds: Iterable[int],
+    quantity: str = "accuracy",
+    **options: Any,
+) -> Tuning[Key, Setting]:
+    """Try settings on the validation images, with seeds that nothing is reported on.
+
+    The rule of one standard error: the smallest setting whose mean score is at most one standard
+    error of the best mean below it. Settings that diverge with some seed are not chosen.
 
     Parameters
     ----------
-    scores : mapping to sequence of float
-        For each setting, such as a learning rate, one score per seed: the higher the better, taken
-        on data that nothing is reported on. nan where a run diverged.
+    ladders : mapping of arms to mappings of settings to RunSpec
+        For each arm what to try, in increasing order, such as learning rates.
+    data : Dataset
+        With a validation set.
+    seeds : iterable of int
+        At least two, other ones than those of the comparison.
+    quantity : {"accuracy", "loss"}
+        By what to choose.
+    **options
+        As for :func:`bn_tutorial.lab.pool.run_all`.
 
     Returns
     -------
-    Key
-        The best of those that diverged with no seed; the first of equals.
+    Tuning
+        The scores and choices.
 
     Raises
     ------
     ValueError
-        If each setting diverged with some seed, or there is none.
+        If every setting of an arm diverged with some seed.
+    """
+    grid = {(arm, setting): run for arm in ladders for setting, run in ladders[arm].items()}
+    tried = study(grid, data, seeds, **options)
+    sign = 1 if quantity == "accuracy" else -1
+    scores, shares = {}, {}
+    for arm, ladder in ladders.items():
+        ends = [tried.last((arm, setting), f"validation_{quantity}") for setting in ladder]
+        table = sign * np.array([end.values for end in ends])
+        if not bool(np.any(np.isfinite(table).all(axis=1))):
+            raise ValueError(f"every setting of {arm} diverged: {list(ladder)}")
+        right = None if quantity == "loss" else np.array([end.right for end in ends])
+        scores[arm] = dict(zip(ladder, table, strict=True))
+        shares[arm] = dict(zip(ladder, _resampled(table, right).tolist(), strict=True))
+    return Tuning(ladders, scores, shares, tried.seeds)
+
+
+def choose(scores: Array) -> int:
+    """Return which setting to take: the first within one standard error of the best.
+
+    Parameters
+    ----------
+    scores : ndarray, shape (settings, seeds)
+        The higher the better; nan where a run diverged, which excludes its setting.
+
+    Returns
+    -------
+    int
+        Its place.
 
     Examples
     --------
-    >>> best({0.1: [0.8, 0.9], 1.0: [0.95, 0.96], 10.0: [0.99, float("nan")]})
-    1.0
+    >>> choose(np.array([[80.0, 84.0], [95.0, 96.0], [95.0, 98.0], [99.0, np.nan]]))
+    1
     """
-    means = {setting: float(np.mean(values)) for setting, values in scores.items()}
-    finite = {setting: mean for setting, mean in means.items() if math.isfinite(mean)}
-    if not finite:
-        raise ValueError(f"no setting to choose: the mean scores are {means}")
-    return max(finite, key=lambda setting: finite[setting])
+    means, count = scores.mean(axis=1), scores.shape[1]
+    best = int(np.nanargmax(means))
+    error = scores[best].std(ddof=1) / math.sqrt(count) if count > 1 else 0.0
+    return int(np.argmax(means >= means[best] - error))  # nan is not
+
+
+def _resampled(scores: Array, right: npt.NDArray[np.float32] | None) -> Array:
+    """Return how often each setting would have been chosen from other seeds and images."""
+    rng = np.random.default_rng(0)
+    settings, count = scores.shape
+    sound = np.isfinite(scores).all(axis=1)
+    votes = np.zeros(settings)
+    for _ in range(_RESAMPLES):
+        drawn = rng.integers(count, size=count)
+        table = scores[:, drawn]
+        if right is not None:
+            images = right.shape[2]
+            weights = rng.multinomial(images, np.full(images, 1 / images)) / images
+            table = (right[:, drawn] @ weights.astype(np.float32)).astype(np.float64)
+        votes[choose(np.where(sound.reshape(-1, 1), table, np.nan))] += 1
+    return votes / _RESAMPLES
+
+
+@dataclass(frozen=True)
+class Judged(Generic[Key, Setting]):
+    """Arms at their chosen settings, on new seeds.
+
+    Attributes
+    ----------
+    tuning : Tuning
+        The choices.
+    runs : Study
+        The runs, by (arm, setting): at the chosen setting and at every other one that chance
+        could have chosen.
+    """
+
+    tuning: Tuning[Key, Setting]
+    runs: Study[tuple[Key, Setting]]
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds of the comparison."""
+        return self.runs.seeds
+
+    def curve(self, arm: Key, quantity: str) -> Array:
+        """Return a quantity of an arm's runs at its chosen setting, as :func:`curves` does."""
+        return self.runs.curve((arm, self.tuning.chosen(arm)), quantity)
+
+    def last(self, arm: Key, quantity: str = "test_accuracy") -> Outcome:
+        """Return what the runs of an arm ended at, and how much the choice adds to chance.
+
+        Parameters
+        ----------
+        arm : Key
+            The arm.
+        quantity : str
+            As for :meth:`Study.last`.
+
+        Returns
+        -------
+        Outcome
+            At the chosen setting. Its ``choice`` is the variance of the mean over the settings that
+            could have been chosen, each with its share.
+        """
+        settings = self.tuning.plausible(arm)
+        ends = {setting: self.runs.last((arm, setting), quantity) for setting in settings}
+        shares = np.array([self.tuning.shares[arm][setting] for setting in settings])
+        means = np.array([ends[setting].mean for setting in settings])
+        shares, means = shares[np.isfinite(means)], means[np.isfinite(means)]
+        at_chosen = ends[self.tuning.chosen(arm)]
+        spread = shares @ (means - at_chosen.mean) ** 2 / shares.sum() if shares.sum() else 0.0
+        return replace(at_chosen, choice=float(spread), choice_freedom=len(self.tuning.seeds) - 1.0)
+
+
+def judge(
+    tuning: Tuning[Key, Setting], data: Dataset, seeds: Iterable[int], **options: Any
+) -> Judged[Key, Setting]:
+    """Train every arm at its chosen setting, with new seeds.
+
+    Parameters
+    ----------
+    tuning : Tuning
+        The choices.
+    data : Dataset
+        What to train and to test on.
+    seeds : iterable of int
+        None of them a seed of the tuning.
+    **options
+        As for :func:`bn_tutorial.lab.pool.run_all`.
+
+    Returns
+    -------
+    Judged
+        The runs.
+
+    Raises
+    ------
+    ValueError
+        If a seed was used for tuning.
+    """
+    seeds = tuple(seeds)
+    if shared := set(seeds) & set(tuning.seeds):
+        raise ValueError(f"seeds {sorted(shared)} were used for tuning, expected other ones")
+    arms = {
+        (arm, setting): tuning.ladders[arm][setting]
+        for arm in tuning.ladders
+        for setting in tuning.plausible(arm)
+    }
+    return Judged(tuning, study(arms, data, seeds, **options))
+
+
+# ---------------------------------------------------------------------------------------------
+# Limits
+# ---------------------------------------------------------------------------------------------
+
+
+def largest_usable(
+    run: Callable[[float], RunSpec],
+    data: Dataset,
+    seeds: Sequence[int],
+    *,
+    level: float,
+    between: tuple[float, float],
+    resolution: float = 1 / 16,
+    **options: Any,
+) -> Array:
+    """Find, for each seed, the largest setting at which a network still trains, by bisection.
+
+    Parameters
+    ----------
+    run : callable
+        From a setting, such as a learning rate, to a RunSpec.
+    data : Dataset
+        What to train and to test on.
+    seeds : sequence of int
+        The seeds.
+    level : float
+        Test accuracy, in percent, from which on a setting counts as usable.
+    between : tuple of two floats
+        Decimal logarithms: the network trains at the first with every seed, at the second with
+        none.
+    resolution : float
+        In decades: how wide the bracket may be at the end.
+    **options
+        As for :func:`bn_tutorial.lab.pool.run_all`.
+
+    Returns
+    -------
+    ndarray, float64, shape (seeds,)
+        The decimal logarithm of the middle of each seed's last bracket.
+
+    Raises
+    ------
+    ValueError
+        If a seed is not usable at the first setting, or usable at the second.
+
+    Notes
+    -----
+    Between usable and not there may be more than one border. The bisection finds one of them.
+    """
+    low, high = (np.full(len(seeds), float(decade)) for decade in between)
+
+    def usable(decades: Array) -> npt.NDArray[np.bool_]:
+        specs = [run(float(10**decade)) for decade in decades]
+        paired = [
+            replace(spec, model_seed=seed, config=replace(spec.config, seed=seed))
+            for spec, seed in zip(specs, seeds, strict=True)
+        ]
+        found = [history.test_accuracy[-1] for history in run_all(paired, data, **options)]
+        return 100 * np.array(found) >= level  # nan is not
+
+    for ends, wanted in ((low, True), (high, False)):
+        if (wrong := usable(ends) != wanted).any():
+            which = [seed for seed, bad in zip(seeds, wrong, strict=True) if bad]
+            state = "not usable at" if wanted else "still usable at"
+            raise ValueError(f"seeds {which} are {state} 10 to the {ends[0]:g}: move that end")
+    while (high - low).max() > resolution * (1 + 1e-9):
+        middle = (low + high) / 2
+        good = usable(middle)
+        low, high = np.where(good, middle, low), np.where(good, high, middle)
+    return np.asarray((low + high) / 2, dtype=np.float64)
 
 
 def steps_to(level: float, accuracies: Array, evaluate_every: int) -> Array:
@@ -155,3 +482,42 @@ def steps_to(level: float, accuracies: Array, evaluate_every: int) -> Array:
     reached = accuracies >= level
     first = evaluate_every * (1.0 + reached.argmax(axis=1))
     return np.where(reached.any(axis=1), first, np.inf)
+
+
+def table(rows: Mapping[str, Sequence[object]], columns: Sequence[str]) -> str:
+    """Lay out words and numbers under each other.
+
+    Parameters
+    ----------
+    rows : mapping of str to sequence
+        Cells, by the words that name their row. Floats get three significant digits.
+    columns : sequence of str
+        A heading for each cell of a row.
+
+    Returns
+    -------
+    str
+        The lines, to be printed.
+
+    Examples
+    --------
+    >>> print(table({"without BN": [0.1, 94.2], "with BN": [1.0, 96.25]}, ["rate", "accuracy (%)"]))
+                rate  accuracy (%)
+    without BN   0.1          94.2
+    with BN        1          96.2
+    """
+    cells = [[f"{c:.3g}" if isinstance(c, float) else str(c) for c in row] for row in rows.values()]
+    widths = [
+        max(len(heading), *(len(row[place]) for row in cells))
+        for place, heading in enumerate(columns)
+    ]
+    first = max(map(len, rows))
+
+    def line(name: str, row: Iterator[str]) -> str:
+        return f"{name:<{first}}  " + "  ".join(
+            c.rjust(w) for c, w in zip(row, widths, strict=True)
+        )
+
+    return "\n".join(
+        [line("", iter(columns)), *(line(n, iter(r)) for n, r in zip(rows, cells, strict=True))]
+    )

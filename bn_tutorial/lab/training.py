@@ -23,7 +23,7 @@ from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
 from bn_tutorial.data.dataset import Dataset, Split
-from bn_tutorial.lab.history import CURVES, History, Measured, Period, put_together
+from bn_tutorial.lab.history import CURVES, History, Measured, Period, Score, put_together
 from bn_tutorial.networks.settings import real, whole
 
 __all__ = ["CURVES", "Config", "History", "Measure", "device", "train"]
@@ -47,13 +47,16 @@ class Config:
         Images per step. The last batch of a pass through the images holds what is left.
     lr : float
         Learning rate: the step is ``-lr`` times the gradient of the batch's mean loss.
+    weight_decay : float
+        Added to the gradient is so many times the weight: of the weight matrices, not of biases,
+        gamma and beta. At least zero.
     seed : int
         Seed of the order of the images, which is drawn anew for every pass.
 
     Raises
     ------
     TypeError, ValueError
-        If one is no such number: all but ``seed`` are more than zero.
+        If one is no such number; those but ``seed`` and ``weight_decay`` are more than zero.
     """
 
     steps: int = 4690
@@ -61,12 +64,14 @@ class Config:
     batch_size: int = 128
     lr: float = 0.1
     seed: int = 0
+    weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuse settings that train nothing, and keep the others as plain numbers."""
         for name in ("steps", "evaluate_every", "batch_size", "seed"):
             object.__setattr__(self, name, whole(getattr(self, name), name))
-        object.__setattr__(self, "lr", real(self.lr, "lr"))
+        for name in ("lr", "weight_decay"):
+            object.__setattr__(self, name, real(getattr(self, name), name))
         for name in ("steps", "evaluate_every", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
@@ -76,6 +81,10 @@ class Config:
             )
         if not 0 < self.lr < math.inf:
             raise ValueError(f"lr is {self.lr}, expected a positive number")
+        if not 0 <= self.weight_decay < math.inf:
+            raise ValueError(
+                f"weight_decay is {self.weight_decay}, expected a number of at least 0"
+            )
 
     @property
     def evaluations(self) -> int:
@@ -181,14 +190,12 @@ def train(
     with tqdm(total=config.evaluations, unit="evaluation", disable=disable, leave=False) as bar:
         while len(periods) < config.evaluations and not diverged:
             some = islice(batches, config.evaluate_every)
-            periods.append(
-                Period(*_train_period(model, some, config.lr), *_evaluate(model, tensors))
-            )
+            periods.append(Period(*_train_period(model, some, config), *_evaluate(model, tensors)))
             if measure:
                 _look(measure, model, shown, measured)
             diverged = periods[-1].first_not_finite() is not None
             bar.update()
-            bar.set_postfix(test_accuracy=f"{periods[-1].test[1]:.1%}")
+            bar.set_postfix(test_accuracy=f"{periods[-1].test.accuracy:.1%}")
     model.eval()
     return put_together(
         periods,
@@ -238,7 +245,7 @@ def _batches(data: _Images, config: Config) -> Iterator[_Images]:
 
 
 def _train_period(
-    model: nn.Module, batches: Iterator[_Images], lr: float
+    model: nn.Module, batches: Iterator[_Images], config: Config
 ) -> tuple[list[float], float]:
     """Take one step for each batch; return each step's loss, and the accuracy."""
     model.train()
@@ -253,7 +260,9 @@ def _train_period(
         gradients = torch.autograd.grad(loss, parameters)
         with torch.no_grad():
             for parameter, gradient in zip(parameters, gradients, strict=True):
-                parameter.sub_(gradient, alpha=lr)
+                if config.weight_decay and parameter.ndim > 1:
+                    gradient = gradient + config.weight_decay * parameter
+                parameter.sub_(gradient, alpha=config.lr)
         losses.append(loss.detach())
         outputs.append(logits.detach())
         labels.append(targets)
@@ -263,20 +272,19 @@ def _train_period(
     return torch.stack(losses).tolist(), _accuracy(torch.cat(outputs), torch.cat(labels))
 
 
-def _evaluate(
-    model: nn.Module, data: _Tensors
-) -> tuple[tuple[float, float] | None, tuple[float, float]]:
-    """Return loss and accuracy on the validation set, if there is one, and on the test set."""
+def _evaluate(model: nn.Module, data: _Tensors) -> tuple[Score | None, Score]:
+    """Return how well it does on the validation set, if there is one, and on the test set."""
     model.eval()
     validation = None if data.validation is None else _score(model, data.validation)
     return validation, _score(model, data.test)
 
 
 @torch.inference_mode()
-def _score(model: nn.Module, data: _Images) -> tuple[float, float]:
+def _score(model: nn.Module, data: _Images) -> Score:
     logits = torch.cat([model(images) for images in torch.split(data.images, _EVALUATION_BATCH)])
     logits, labels = logits.cpu(), data.labels.cpu()  # not every device knows float64
-    return cross_entropy(logits.double(), labels).item(), _accuracy(logits, labels)
+    loss = cross_entropy(logits.double(), labels).item()
+    return Score(loss, _accuracy(logits, labels), (logits.argmax(1) == labels).numpy())
 
 
 def _accuracy(logits: Tensor, labels: Tensor) -> float:

@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from bn_tutorial.networks.norms import norm_maker
 from bn_tutorial.networks.settings import real, whole
@@ -29,6 +29,46 @@ PLACEMENTS = {
     "before": ("linear", "norm", "activation"),
     "after": ("linear", "activation", "norm"),
 }
+
+
+class Dropout(nn.Module):
+    """Dropout that draws from a generator of its own, so that a run can be repeated bit by bit.
+
+    In training mode each unit is zero with probability p, else multiplied by ``1/(1 - p)``; in
+    evaluation mode nothing happens (Srivastava et al. 2014).
+
+    Parameters
+    ----------
+    p : float
+        In (0, 1).
+    seed : int
+        Of the generator.
+
+    Raises
+    ------
+    ValueError
+        If p is not in that range.
+
+    Examples
+    --------
+    >>> dropped = Dropout(0.5, seed=0)(torch.ones(1000))
+    >>> sorted(dropped.unique().tolist()), 0.9 < dropped.mean().item() < 1.1
+    ([0.0, 2.0], True)
+    """
+
+    def __init__(self, p: float, seed: int) -> None:
+        super().__init__()
+        if not 0 < p < 1:
+            raise ValueError(f"p is {p}, expected a number between 0 and 1")
+        self.p = p
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return x, any shape, in training mode with units left out."""
+        if not self.training:
+            return x
+        kept = torch.empty(x.shape).bernoulli_(1 - self.p, generator=self.generator)
+        return x * kept.to(x) / (1 - self.p)
 
 
 class DeepNet(nn.Sequential):
@@ -59,8 +99,10 @@ class DeepNet(nn.Sequential):
         least zero, from ``N(0, sigma**2)``.
     init_scale : float
         Factor, more than zero, for the initial weights (not the biases) of the hidden blocks.
+    dropout : float
+        Which share of the hidden units is left out at the end of each block in training: in [0, 1).
     seed : int
-        Of the initial weights.
+        Of the initial weights, and of what is left out.
 
     Raises
     ------
@@ -84,6 +126,7 @@ class DeepNet(nn.Sequential):
         bias: bool = True,
         init: str | float = "default",
         init_scale: float = 1.0,
+        dropout: float = 0.0,
         seed: int = 0,
     ) -> None:
         widths = [whole(width, "a width") for width in widths]
@@ -118,9 +161,13 @@ class DeepNet(nn.Sequential):
             present = ((name, parts[name]) for name in order if parts[name] is not None)
             return nn.Sequential(OrderedDict(present))
 
+        if not 0 <= (dropout := real(dropout, "dropout")) < 1:
+            raise ValueError(f"dropout is {dropout}, expected a share from 0 to below 1")
         blocks = OrderedDict[str, nn.Module]()
         for number, (inputs, outputs) in enumerate(pairwise(widths[:-1]), 1):
-            blocks[f"hidden_{number}"] = hidden(inputs, outputs)
+            blocks[f"hidden_{number}"] = block = hidden(inputs, outputs)
+            if dropout:  # another seed for each block: two of one stream would leave out alike
+                block.add_module("dropout", Dropout(dropout, seed=1000 * seed + number))
         blocks["output"] = linear(widths[-2], widths[-1])
         super().__init__(blocks)
 

@@ -18,6 +18,8 @@ from bn_tutorial.lab import figures
 # A colour is always the value of a style property; an id such as href="#abc123" is not.
 COLOUR = re.compile(r"(?<=: )#[0-9a-f]{6}\b")
 
+LEAD = "gallery/leads/{page}/{name}.rst.txt"  # below docs: what a page opens with
+
 IMAGE = """
 .. image:: /{path}
    :alt: {alt}
@@ -34,9 +36,31 @@ def scrape(_block: Any, block_vars: dict[str, Any], gallery_conf: dict[str, Any]
     paths = block_vars["image_path_iterator"]
     try:
         numbered = zip(plt.get_fignums(), paths, strict=False)  # the paths never end
-        return "".join(show(plt.figure(number), Path(path), docs) for number, path in numbered)
+        return "".join(place(plt.figure(number), Path(path), docs) for number, path in numbered)
     finally:
         plt.close("all")
+
+
+def place(figure: Figure, png: Path, docs: Path) -> str:
+    """Write one figure; show it here, unless the page opens with it (see lead_figure.py)."""
+    shown = show(figure, png, docs)
+    if not figures.is_lead(figure):
+        return shown
+    lead = docs / LEAD.format(page=png.relative_to(docs / "gallery").parts[0], name=script_of(png))
+    if lead.exists():
+        raise ValueError(f"{lead.stem} has two figures with lead=True, expected one")
+    lead.parent.mkdir(parents=True, exist_ok=True)
+    lead.write_text(shown, encoding="utf-8")
+    return ""
+
+
+def script_of(png: Path) -> str:
+    """Return the name of the script that a figure's file is called after.
+
+    >>> script_of(Path("sphx_glr_plot_01_x_003.png"))
+    'plot_01_x'
+    """
+    return re.sub(r"^sphx_glr_(.*)_\d+$", r"\1", png.stem)
 
 
 def show(figure: Figure, png: Path, docs: Path) -> str:

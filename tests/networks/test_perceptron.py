@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from bn_tutorial.networks.perceptron import DeepNet
+from bn_tutorial.networks.perceptron import DeepNet, Dropout
 
 NORMS = [None, "batch", "layer", "numpy", "actnorm", "ghost:4", "group:2"]
 
@@ -177,3 +177,34 @@ class TestDeepNet:
 
     def test_sigma_may_be_an_integer(self):
         assert torch.equal(weights(DeepNet(init=np.int64(1)))[0], weights(DeepNet(init=1.0))[0])
+
+
+class TestDropout:
+    def test_units_are_left_out_in_training_alone_and_the_rest_made_up_for(self):
+        layer, x = Dropout(0.25, seed=0), torch.ones(10_000, dtype=torch.float64)
+        y = layer(x)
+        assert set(y.unique().tolist()) == {0.0, 1 / 0.75}
+        assert (y == 0).double().mean().item() == pytest.approx(0.25, abs=0.02)
+        assert torch.equal(layer.eval()(x), x)
+
+    def test_two_of_one_seed_leave_out_alike_and_the_global_generator_is_not_touched(self):
+        state, x = torch.random.get_rng_state(), torch.ones(100)
+        one, two, other = Dropout(0.5, seed=1), Dropout(0.5, seed=1), Dropout(0.5, seed=2)
+        first = one(x)
+        assert torch.equal(first, two(x))
+        assert not torch.equal(first, other(x))
+        assert not torch.equal(first, one(x))
+        assert torch.equal(torch.random.get_rng_state(), state)
+
+    def test_blocks_of_a_network_leave_out_other_units_and_weights_stay_the_same(self):
+        plain, ours = (DeepNet(widths=(784, 50, 50, 10), dropout=p) for p in (0.0, 0.5))
+        for name, value in plain.named_parameters():
+            assert torch.equal(value, ours.get_parameter(name))
+        assert not hasattr(plain.hidden_1, "dropout")
+        x = torch.ones(1, 50)
+        assert not torch.equal(ours.hidden_1.dropout(x), ours.hidden_2.dropout(x))
+
+    @pytest.mark.parametrize("p", [-0.1, 1.0, math.nan])
+    def test_share_out_of_range_is_refused(self, p):
+        with pytest.raises(ValueError, match="dropout is"):
+            DeepNet(dropout=p)
