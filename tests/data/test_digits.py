@@ -22,11 +22,9 @@ from bn_tutorial.data.loading import load
 
 
 @pytest.fixture(scope="module")
-def embedded(tmp_path_factory):
-    """All 70,000 images, as the experiments get them; drawn once for this file."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("BN_TUTORIAL_CACHE", str(tmp_path_factory.mktemp("digits")))
-        return load("digits")
+def embedded():
+    """All 70,000 images, as the experiments get them."""
+    return load("digits")
 
 
 def test_the_digits_have_the_shapes_and_types_of_mnist(embedded):
