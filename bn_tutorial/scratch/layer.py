@@ -84,6 +84,9 @@ class Layer(ABC):
         """
         gamma = self.gamma if self.gamma is not None else np.ones(self._shape, self.dtype)
         beta = self.beta if self.beta is not None else np.zeros(self._shape, self.dtype)
+        for name, parameter in {"gamma": gamma, "beta": beta}.items():
+            if parameter.shape != self._shape:
+                raise ValueError(f"{name} has shape {parameter.shape}, expected {self._shape}")
         y, self._cache = self._forward(x, gamma, beta)
         self._y_shape = y.shape
         return y

@@ -389,6 +389,15 @@ def test_layer_refuses_other_shapes_and_integers(name):
         layer.backward(np.zeros(shape[1:]))
 
 
+@pytest.mark.parametrize("name", ["gamma", "beta"])
+def test_parameter_of_another_shape_is_refused_by_name(name):
+    for layer, x in ((LayerNorm((3, 2)), np.ones((5, 3, 2))), (BatchNorm1D(3), np.ones((5, 3)))):
+        shape = getattr(layer, name).shape
+        setattr(layer, name, np.ones((*shape[:-1], 1)))  # would broadcast
+        with pytest.raises(ValueError, match=rf"^{name} has shape .*, expected \({shape[0]},"):
+            layer.forward(x)
+
+
 def test_backward_before_forward_is_refused():
     with pytest.raises(RuntimeError, match=r"^backward needs a forward pass first$"):
         BatchNorm1D(2).backward(np.zeros((8, 2)))
