@@ -16,8 +16,9 @@ from numpy.lib.array_utils import normalize_axis_tuple
 Array = npt.NDArray[np.floating[Any]]
 Axes = int | Sequence[int]
 
-# How many values are added in their own dtype before the sum goes on in float64.
-PIECE = 128
+# How many values are added in their own dtype before the sum goes on in float64. Of values that lie
+# side by side einsum makes several sums at once, about LANES of them.
+PIECE, LANES = 128, 16
 
 
 # ---------------------------------------------------------------------------------------------
@@ -108,12 +109,15 @@ def sum_of_products(a: Array, b: Array, axes: Axes) -> Array:
 
 
 def _total(factors: Sequence[Array], axes: Axes) -> Array:
-    """Sum a product: up to ``PIECE`` values at once in their dtype, which is fast, then float64."""
+    """Sum a product: first a few values each in their dtype, which is fast, then in float64."""
     x = factors[0]
     axes = as_axes(axes, x.ndim)
+    last = _axes_at_the_end(axes, x.ndim)
     if count(x, axes) <= PIECE:
-        few: Array = np.expand_dims(_einsum(factors, axes).astype(np.float64), axes)
-        return few
+        return _einsum(factors, axes).astype(np.float64)
+    if LANES <= count(x, last) <= LANES * PIECE:
+        total: Array = _einsum(factors, last).sum(axis=axes, keepdims=True, dtype=np.float64)
+        return total
     # The longest axis is cut into (pieces, values of a piece); fewer than a piece are left over.
     axis = max(axes, key=lambda axis: (x.shape[axis], axis))
     size = x.shape[axis]
@@ -121,19 +125,28 @@ def _total(factors: Sequence[Array], axes: Axes) -> Array:
     whole, before = size - size % piece, (slice(None),) * axis
     cut = (*x.shape[:axis], whole // piece, piece, *x.shape[axis + 1 :])
     pieces = [factor[(*before, slice(whole))].reshape(cut) for factor in factors]
-    parts = _einsum(pieces, [axis + 1]).astype(np.float64)
-    total: Array = np.expand_dims(_einsum([parts], axes), axes)
+    parts = _einsum(pieces, (axis + 1,)).squeeze(axis + 1)
+    total = parts.astype(np.float64).sum(axis=axes, keepdims=True)
     if whole < size:
         total = total + _total([factor[(*before, slice(whole, None))] for factor in factors], axes)
     return total
 
 
-def _einsum(factors: Sequence[Array], axes: Sequence[int]) -> Array:
-    every = list(range(factors[0].ndim))
-    kept = [axis for axis in every if axis not in axes]
+def _axes_at_the_end(axes: tuple[int, ...], ndim: int) -> tuple[int, ...]:
+    """Return those of the axes with no other axis behind them: their values lie side by side."""
+    first = ndim
+    while first - 1 in axes:
+        first -= 1
+    return tuple(range(first, ndim))
+
+
+def _einsum(factors: Sequence[Array], axes: tuple[int, ...]) -> Array:
+    """Sum a product over axes, which stay with size one."""
+    x = factors[0]
+    every = list(range(x.ndim))
     operands: list[Any] = [operand for factor in factors for operand in (factor, every)]
-    total: Array = np.asarray(np.einsum(*operands, kept))
-    return total
+    total: Array = np.asarray(np.einsum(*operands, [axis for axis in every if axis not in axes]))
+    return total.reshape([1 if axis in axes else size for axis, size in enumerate(x.shape)])
 
 
 # ---------------------------------------------------------------------------------------------
