@@ -22,7 +22,7 @@ from bn_tutorial.lab.figures import COLORS, MARKERS, new_figure
 from bn_tutorial.lab.pool import one_thread
 
 shapes = [(128, 256), (1024, 256), (1024, 1024), (4096, 1024), (16384, 1024)]
-rounds = 7
+rounds, attempts, least = 7, 5, 0.8
 
 # %%
 # The bound
@@ -62,20 +62,36 @@ print(f"{intensity:.2f} operations for each byte")
 # %%
 # Measure
 # -------
+# The passes take turns with the copy, so that what disturbs the memory disturbs all of them, and of
+# each the shortest time counts. It is the processor's time: what the processor does for others in
+# the meantime is none of it.
+#
+# To write an array costs up to twice as much as to read one, because memory is often read before it
+# is overwritten. The copy has more of that than the passes, so these may stay a little below the
+# bound, but not below four fifths of it. A pass that does says that the copies were disturbed: then
+# there are more rounds.
 
 
-def seconds(function):
-    """Return the shortest time of a few calls: the one that was disturbed least."""
-    times = []
-    for _ in range(rounds):
-        start = time.perf_counter()
-        function()
-        times.append(time.perf_counter() - start)
-    return min(times)
+def in_moves(copy, passes):
+    """Return how many moves of an array each pass takes as long as."""
+    functions = {"copy": copy, **passes}
+    shortest = dict.fromkeys(functions, np.inf)
+    for _ in range(attempts):
+        for _ in range(rounds):
+            for name, function in functions.items():
+                start = time.process_time()
+                function()
+                taken = time.process_time() - start
+                shortest[name] = min(shortest[name], taken)
+        move = shortest["copy"] / 2
+        moves = {key: shortest[key] / move for key in passes}
+        if all(moves[key] >= least * bound[key[1]] for key in passes):
+            break
+    return moves
 
 
 def measure(shape):
-    """Return how many moves of an array each pass takes as long as."""
+    """Return the time of each pass, in moves, for a batch of this shape."""
     rng = np.random.default_rng(0)
     x, dy, out = (
         rng.standard_normal(shape, dtype=np.float32) for _ in range(3)
@@ -86,7 +102,6 @@ def measure(shape):
     _, cache = functional.batch_norm_forward(x, ones, zeros)
     y = layer(tx)
     inputs = (tx, layer.weight, layer.bias)
-    move = seconds(lambda: np.copyto(out, x)) / 2
     passes = {
         ("ours", "forward"): lambda: functional.batch_norm_forward(
             x, ones, zeros
@@ -97,7 +112,7 @@ def measure(shape):
             y, inputs, tdy, retain_graph=True
         ),
     }
-    return {key: seconds(run) / move for key, run in passes.items()}
+    return in_moves(lambda: np.copyto(out, x), passes)
 
 
 with one_thread():
@@ -148,27 +163,23 @@ axes[0].legend()
 # Record and check
 # ----------------
 
-last = measured[-1]
-ours = {
-    direction: last["ours", direction] / bound[direction] for direction in bound
-}
+ratios = {key: moves / bound[key[1]] for key, moves in measured[-1].items()}
+print(f"batch of {megabytes[-1]:.0f} MB, time over bound:")
+for (code, direction), ratio in ratios.items():
+    print(f"{code:<8}{direction:<9}{ratio:4.1f}")
 record(
     "01_by_hand/plot_06_count_the_bytes",
     {
         "intensity": intensity,
         "megabytes": megabytes[-1],
-        "forward_over_bound": ours["forward"],
-        "backward_over_bound": ours["backward"],
-        "forward_pytorch_over_bound": last["PyTorch", "forward"]
-        / bound["forward"],
-        "backward_pytorch_over_bound": last["PyTorch", "backward"]
-        / bound["backward"],
+        "forward_over_bound": ratios["ours", "forward"],
+        "backward_over_bound": ratios["ours", "backward"],
+        "forward_pytorch_over_bound": ratios["PyTorch", "forward"],
+        "backward_pytorch_over_bound": ratios["PyTorch", "backward"],
     },
 )
+# Of times nothing is asserted: they are the machine's.
 assert intensity < 1  # fewer operations than bytes: memory is the limit
-assert (
-    max(ours.values()) < 20
-)  # our code is within an order of magnitude of the bound, or so
 
 # %%
 # **What to notice.** Batch normalization does little with much data, so what counts is how often
