@@ -224,6 +224,7 @@ def label_lines(ax: Axes, *, gap: float = 0.06, fontsize: float = 10.0) -> None:
     Call it last, when the limits of the axes are what they will be.
     """
     lines = [line for line in ax.get_lines() if not str(line.get_label()).startswith("_")]
+    ax.get_xlim(), ax.get_ylim()  # which matplotlib computes only when somebody asks
     to_axes = ax.transData + ax.transAxes.inverted()
     ends = []
     for line in lines:
