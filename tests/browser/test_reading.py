@@ -8,7 +8,12 @@ BOXES = """() => [...document.querySelectorAll(".math > .equation, .figure-box")
   .map(box => [box.scrollWidth > box.clientWidth, box.hasAttribute("tabindex")])"""
 
 
-@pytest.mark.parametrize("path", ["derivations/depth.html", "derivations/inference.html"])
+GALLERY_PAGE = "gallery/02_inside_a_network/plot_02_follow_the_signal.html"
+
+
+@pytest.mark.parametrize(
+    "path", ["derivations/depth.html", "derivations/inference.html", GALLERY_PAGE]
+)
 @pytest.mark.parametrize("width", [375, 1280])
 def test_what_scrolls_is_a_tab_stop_and_nothing_else(path, width, open_page):
     page = open_page(path, width=width)
@@ -20,7 +25,7 @@ def test_what_scrolls_is_a_tab_stop_and_nothing_else(path, width, open_page):
 
 
 def test_text_in_a_figure_stays_legible_on_a_telephone(open_page):
-    page = open_page("gallery/02_inside_a_network/plot_02_follow_the_signal.html", width=375)
+    page = open_page(GALLERY_PAGE, width=375)
     shown = page.locator(".figure-box img:visible").first
     assert shown.bounding_box()["width"] >= 500  # of 691, at which it was drawn in twelve points
 
@@ -35,15 +40,16 @@ def test_dark_page_is_printed_light(open_page):
     assert shown == ["dark", "light", "dark"]
 
 
-def test_foot_of_an_executed_page_says_what_it_was_made_with(open_page):
-    page = open_page("derivations/backward.html")
-    foot = page.locator(".data-source").inner_text()
+@pytest.mark.parametrize("path", ["derivations/backward.html", GALLERY_PAGE])
+def test_foot_of_an_executed_page_says_what_it_was_made_with(path, open_page):
+    foot = open_page(path).locator(".data-source").inner_text()
     for words in ("took", "NumPy", "PyTorch", "Licence", "Built on"):
         assert words in foot
 
 
-def test_page_describes_itself_with_a_title_and_a_sentence(open_page):
-    page = open_page("gallery/index.html")
+@pytest.mark.parametrize("path", ["gallery/index.html", GALLERY_PAGE])
+def test_page_describes_itself_with_a_title_and_a_sentence(path, open_page):
+    page = open_page(path)
     for name in ("og:title", "og:description"):
         assert page.locator(f'meta[property="{name}"]').get_attribute("content")
 
