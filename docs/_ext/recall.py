@@ -10,7 +10,6 @@ page is built (``BN_TUTORIAL_ONLY``) it leaves a loud gap instead.
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from docutils import nodes
 from sphinx.application import Sphinx
@@ -24,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 def recalled(page: str, key: str, form: str) -> str:
     """Return a recorded value as text."""
-    values = evidence.recall(page)
+    values = evidence.recall(page).values
     if key not in values:
         raise LookupError(f"{page!r} has recorded no {key!r}; it has {', '.join(sorted(values))}")
     try:
@@ -40,11 +39,10 @@ class Recall(SphinxRole):
 
     def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
         """Return the value; the page is read again whenever the evidence changes."""
-        folder = Path(os.environ["BN_TUTORIAL_EVIDENCE"])
         page, _, rest = self.text.strip().partition(" ")
         key, _, form = rest.strip().partition(":")
-        self.env.note_dependency(str(folder / f"{page}.json"))
         try:
+            self.env.note_dependency(str(evidence.path_of(page)))
             text = recalled(page, key.strip(), form.strip())
         except (LookupError, ValueError) as error:
             # While one page is built, the others may be missing; what is no page at all may not.

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from bn_tutorial.lab import evidence
 from bn_tutorial.scratch.frameworks import FRAMEWORKS, convert_momentum
 from bn_tutorial.scratch.functional import batch_norm_backward, batch_norm_forward
 from bn_tutorial.scratch.moments import moments, running_average, unbiased
@@ -74,15 +73,15 @@ def set_momentum() -> Start:
 
 def recording_of(name: str) -> Path:
     """Return the file that holds what a widget replays."""
-    return Path(os.environ["BN_TUTORIAL_EVIDENCE"]) / f"{RECORDED[name]}.json"
+    return evidence.path_of(RECORDED[name])
 
 
 def replay_a_training() -> Start:
     """Return the recording, as the experiment has left it."""
-    path = recording_of("replay-a-training")
-    if not path.is_file():
-        raise LookupError(f"nothing is recorded in {path.name}: build that page first")
-    recording = json.loads(path.read_text(encoding="utf-8"))["recording"]
+    page = RECORDED["replay-a-training"]
+    recording = evidence.recall(page).recording
+    if recording is None:
+        raise LookupError(f"{page!r} has saved no recording")
     arms = recording["arms"].values()
     return recording, {q: [arm[q][0] for arm in arms] for q in ("accuracy", "gradients")}
 

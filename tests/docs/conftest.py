@@ -15,9 +15,12 @@ import katex_engine
 import matplotlib.pyplot as plt
 import npm_package
 import pytest
+import widget_data
 from bs4 import BeautifulSoup
 from sphinx.config import Config
 from sphinx.testing.util import SphinxTestApp
+
+from bn_tutorial.lab.evidence import Evidence
 
 DOCS = Path(__file__).parents[2] / "docs"
 # As the site is configured, except for what looks for MNIST and what fetches from npm.
@@ -161,3 +164,26 @@ def katex(own_cache):
         pytest.skip(f"KaTeX cannot be fetched: {error}")
     assert folder.is_relative_to(own_cache)
     return folder
+
+
+RECORDING = {
+    "steps": [0, 10, 20],
+    "arms": {
+        name: {
+            "accuracy": [0.1, last / 2, last],
+            "activations": [[0.1, 0.2, 0.7], [0.3, 0.3, 0.4], [1.0, 0.0, 0.0]],
+            "gradients": [[1e-5 * last, 0.03], [2.5e-3, 0.01], [0.5, 1e-8]],
+        }
+        for name, last in {"without BN": 0.2, "with BN": 0.9}.items()
+    },
+}
+
+
+@pytest.fixture
+def recorded(tmp_path, monkeypatch):
+    """The evidence of the experiment whose recording a widget replays."""
+    monkeypatch.setenv("BN_TUTORIAL_EVIDENCE", str(tmp_path / "evidence"))
+    monkeypatch.delenv("BN_TUTORIAL_ONLY", raising=False)
+    evidence = Evidence(widget_data.RECORDED["replay-a-training"])
+    evidence.save(recording=RECORDING)
+    return evidence

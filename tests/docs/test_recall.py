@@ -1,21 +1,20 @@
-import json
-
 import pytest
 import recall
 from sphinx.testing.util import SphinxTestApp
+
+from bn_tutorial.lab.evidence import Evidence
 
 VALUES = {"gap": 0.1234, "steps": 4690, "low": -0.5, "verdict": "-ish"}
 
 
 @pytest.fixture
 def evidence(tmp_path, monkeypatch):
-    folder = tmp_path / "evidence"
-    monkeypatch.setenv("BN_TUTORIAL_EVIDENCE", str(folder))
+    monkeypatch.setenv("BN_TUTORIAL_EVIDENCE", str(tmp_path / "evidence"))
     monkeypatch.delenv("BN_TUTORIAL_ONLY", raising=False)
-    path = folder / "03_x" / "plot_01.json"
-    path.parent.mkdir(parents=True)
-    path.write_text(json.dumps({"values": VALUES}))
-    return path
+    evidence = Evidence("03_x/plot_01")
+    evidence.note(**VALUES)
+    evidence.save()
+    return evidence
 
 
 def build(tmp_path, text):
@@ -61,7 +60,8 @@ def test_role_works_in_myst_its_tables_and_restructuredtext(tmp_path):
 
 def test_page_is_read_again_when_the_evidence_changes(tmp_path, evidence):
     assert "12.3%" in build(tmp_path, "{recall}`03_x/plot_01 gap:.1%`")[0]
-    evidence.write_text(json.dumps({"values": VALUES | {"gap": 0.5}}))
+    evidence.note(gap=0.5)
+    evidence.save()
     assert "50.0%" in build(tmp_path, "")[0]
 
 
