@@ -18,7 +18,8 @@ import torchvision
 from bn_tutorial.data import mnist
 from bn_tutorial.data.mnist import FetchError, ensure, read
 
-NAMES = tuple(mnist.FILES)
+FILES = mnist.FILES  # before the stand-in takes their place
+NAMES = tuple(FILES)
 URLOPEN = urllib.request.urlopen  # before the fixtures take it away
 
 
@@ -43,6 +44,11 @@ def test_mnist_is_read_with_its_shapes_and_labels(given, cache, tiny_files):
     assert test[0].shape == (10, 28, 28)
     assert train[0].flatten().tolist() == images.tolist()
     assert test[1].tolist() == labels.tolist()
+
+
+def test_the_files_have_a_header_a_byte_for_each_pixel_and_one_for_each_label():
+    sizes = [size for size, _ in FILES.values()]
+    assert sizes == [16 + 60_000 * 28**2, 8 + 60_000, 16 + 10_000 * 28**2, 8 + 10_000]
 
 
 def test_the_digest_tells_one_content_from_another(given, monkeypatch):
@@ -158,6 +164,15 @@ def test_mnist_is_fetched_once_and_then_found(cache, downloads, tiny_files):
     raw = cache / "mnist" / "MNIST" / "raw"
     assert {path.name for path in raw.iterdir()} == set(tiny_files)  # the archives are gone
     assert not (cache / "mnist.partial").exists()
+
+
+@pytest.mark.usefixtures("downloads")
+def test_a_download_is_announced_with_its_place(cache, caplog):
+    with caplog.at_level("INFO", logger="bn_tutorial.data.mnist"):
+        ensure(None, cache)
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert said.startswith("downloading MNIST")
+    assert str(cache / "mnist") in said
 
 
 def test_a_killed_download_leaves_nothing(cache, torchvision_does, write_mnist, tiny_files):

@@ -4,7 +4,7 @@ import math
 import pytest
 import sympy
 
-from bn_tutorial.lab.checks import Checks
+from bn_tutorial.lab.checks import ROUNDING, Checks
 
 a, b = sympy.symbols("a b")
 
@@ -73,6 +73,12 @@ def test_identity_that_does_not_hold_fails(residual):
 def test_broken_variant_that_nobody_would_notice_fails(residual):
     with pytest.raises(AssertionError, match=r"'x' was not caught"):
         Checks("page").holds("sum", 0.0, broken={"fine": 1.0, "x": residual})
+
+
+def test_residuals_that_equal_their_bounds_pass_and_one_equal_to_rounding_is_no_experiment():
+    checks = Checks("page")
+    checks.holds("sum", ROUNDING, tolerance=ROUNDING, visible=0.5, broken={"x": 0.5})
+    assert (checks.numeric, checks.statistical, checks.largest) == (1, 0, ROUNDING)
 
 
 def test_failed_check_is_not_counted():
