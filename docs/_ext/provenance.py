@@ -53,7 +53,7 @@ def add_facts(app: Sphinx, page: str, _template: str, context: dict[str, Any], _
         "numpy": versions["numpy"],
         "torch": versions["torch"],
         "device": evidence.get("device") or fingerprint.device(),
-        "seeds": evidence.get("values", {}).get("seeds"),
+        "seeds": len(evidence.get("seeds", ())) or None,
         "duration": say_duration(seconds) if seconds else None,
     }
 
