@@ -184,7 +184,9 @@ def percentiles(model: nn.Module, images: Tensor) -> dict[str, NDArray[np.float6
 def weight_norms(model: nn.Module, _images: Tensor) -> dict[str, NDArray[np.float64]]:
     """Measure ``"norm"``, shape (hidden layers,): that of the weights, whatever is shown."""
     layers = [module for module in model.modules() if isinstance(module, nn.Linear)][:-1]
-    return {"norm": np.array([layer.weight.detach().norm().item() for layer in layers])}
+    # Not Tensor.norm, which on some devices takes a way that PyTorch has deprecated.
+    norms = [torch.linalg.vector_norm(layer.weight.detach()).item() for layer in layers]
+    return {"norm": np.array(norms)}
 
 
 MEASURES: dict[str, Callable[[nn.Module, Tensor], Mapping[str, NDArray[np.float64]]]] = {
