@@ -48,32 +48,36 @@ def data():
     return Small("noise", "noise", "none", "made here", "0", noise(720, 1), noise(100, 2))
 
 
-@pytest.fixture
-def cuda(monkeypatch):
+@pytest.fixture(params=["cuda", "mps"])
+def there(request, monkeypatch):
     """The stand-in, named by the environment."""
-    monkeypatch.setenv("BN_TUTORIAL_DEVICE", "cuda")
-    with accelerator() as cuda:
-        yield cuda
+    monkeypatch.setenv("BN_TUTORIAL_DEVICE", request.param)
+    with accelerator(request.param) as there:
+        yield there
+
+
+# It refuses what cuda does, and double precision.
+on_mps = pytest.mark.parametrize("there", ["mps"], indirect=True)
 
 
 class TestTraining:
     @pytest.mark.parametrize("norm", [None, "batch", "numpy", "layer", "ghost:4", "actnorm"])
     @pytest.mark.parametrize("measure", [None, *MEASURES.values()])
-    def test_a_network_is_trained_there_with_the_processors_bits(self, data, norm, measure, cuda):
+    def test_a_network_is_trained_there_with_the_processors_bits(self, data, norm, measure, there):
         def trained():
             model = DeepNet(norm, widths=(784, 8, 8, 10))
             config = Config(4, 2, 16, lr=0.5)
             history = train(model, data.hold_out(20), config, measure=measure, progress=False)
             return history, {parameter.device for parameter in model.parameters()}
 
-        there, devices = trained()
-        assert devices == {cuda}
+        found, devices = trained()
+        assert devices == {there}
         with pytest.MonkeyPatch.context() as here:
             here.setenv("BN_TUTORIAL_DEVICE", "cpu")
-            assert trained() == (there, {torch.device("cpu")})
+            assert trained() == (found, {torch.device("cpu")})
 
-    def test_device_is_that_of_the_environment(self, cuda):
-        assert torch.zeros(1, device=device()).device == cuda
+    def test_device_is_that_of_the_environment(self, there):
+        assert torch.zeros(1, device=device()).device == there
 
 
 # ---------------------------------------------------------------------------------------------
@@ -143,7 +147,7 @@ def run(source):
         try:
             exec(compile(ast.Module([node], []), "page", "exec"), namespace)
         except Exception as error:
-            refused = "cuda" in str(error) or "either on cpu" in str(error)
+            refused = re.search(r"\b(cuda|mps|MPS|either on cpu)\b", str(error))
             if refused or (probes(node) and not defines):
                 raise
         if defines and probes(node):
@@ -206,11 +210,12 @@ def forwards():
 
 
 @pytest.mark.parametrize("name", PAGES)
-@pytest.mark.usefixtures("small_world", "cuda")
+@on_mps
+@pytest.mark.usefixtures("small_world", "there")
 def test_page_probes_its_networks_on_the_device(name, forwards):
     assert run(PAGES[name]) == set()
     assert forwards
-    assert {place for place, dtype in forwards if dtype == torch.float32} <= {"cuda"}
+    assert {place for place, dtype in forwards if dtype == torch.float32} <= {"mps"}
 
 
 def test_there_are_pages_in_each_part_that_probe_networks():
@@ -227,7 +232,7 @@ FAULTS = {
     ),
     "what is drawn left on the device": (
         "model.to(device())(moved(x)).detach().numpy()",
-        "can't convert cuda",
+        "can't convert mps",
     ),
     "a choice by indices from the device": (
         "labels[model.to(device())(moved(x)).argmax(1)]",
@@ -237,7 +242,8 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-@pytest.mark.usefixtures("small_world", "cuda")
+@on_mps
+@pytest.mark.usefixtures("small_world", "there")
 def test_fault_of_a_page_is_noticed(fault):
     statement, message = FAULTS[fault]
     source = f"""

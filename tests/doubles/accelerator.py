@@ -10,6 +10,8 @@ what CUDA refuses:
   number in a tensor without axes, and indexing takes indices, from there;
 - a generator of the processor's random numbers.
 
+``accelerator("mps")`` refuses double precision besides, as that device does.
+
 How: a tensor that was put there is a :class:`There`, which PyTorch takes for one of its device
 ``meta`` (known everywhere, computing nothing) and which holds the tensor of the processor. One mode
 renames the device in requests such as ``torch.zeros(3, device="cuda")``, another carries out every
@@ -190,6 +192,11 @@ class _Operations(TorchDispatchMode):
                 return given_as[id(value)]
             if target not in (None, META):
                 return value
+            if value.dtype == torch.float64 and self.place.type == "mps":
+                raise TypeError(
+                    "Cannot convert a MPS Tensor to float64 dtype as the MPS framework "
+                    "doesn't support float64. Please use float32 instead."
+                )
             with torch.inference_mode(False):  # in that mode, too, a view is what it is a view of
                 return There(value, self.place)
 

@@ -188,6 +188,15 @@ def test_gradient_crosses_devices_where_its_tensor_did(device):
     assert x.grad.tolist() == [2, 2, 2]
 
 
+def test_mps_has_no_double_precision():
+    with accelerator("mps") as mps:
+        there = HERE.to(mps)
+        for operation in (there.double, lambda: HERE.double().to(mps)):
+            with pytest.raises(TypeError, match="float64"):
+                operation()
+        assert there.cpu().double().dtype == torch.float64
+
+
 def test_nothing_is_left_behind():
     with accelerator() as other:
         left = torch.ones(3, device=other)
