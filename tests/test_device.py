@@ -9,6 +9,7 @@ what follows from their results.
 import ast
 import functools
 import re
+import warnings
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -188,7 +189,8 @@ def small_world(monkeypatch, tmp_path, data):
     for module in ("pool", "study"):
         monkeypatch.setattr(f"bn_tutorial.lab.{module}.run_all", left_out)
     threads = torch.get_num_threads()
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # as a build does
         yield
     torch.set_num_threads(threads)
     torch.set_default_dtype(torch.float32)
