@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from bn_tutorial.scratch.arguments import as_momentum
 from bn_tutorial.scratch.arrays import Array, Axes, as_axes, check_floating, count, sum_of_products
@@ -63,10 +64,11 @@ class Moments:
         return Moments(count, self.mean, self.var * count)
 
 
-def moments(x: Array, axes: Axes) -> Moments:
+def moments(x: Array, axes: Axes, dtype: npt.DTypeLike | None = None) -> Moments:
     """Describe a float array over ``axes``, in two passes; refuse to describe no values.
 
-    The arrays have the shape of x without ``axes``, in float64: float32 is too short to merge many.
+    The description has the shape of x without ``axes``, and the dtype of x unless another is asked
+    for: to merge many descriptions float32 is too short.
 
     Examples
     --------
@@ -75,7 +77,7 @@ def moments(x: Array, axes: Axes) -> Moments:
     """
     check_floating(x)
     axes = as_axes(axes, x.ndim)
-    mu, xmu = center(x.astype(np.float64, copy=False), axes)
+    mu, xmu = center(x.astype(x.dtype if dtype is None else dtype, copy=False), axes)
     m2 = sum_of_products(xmu, xmu, axes)
     return Moments(count(x, axes), mu.squeeze(axes), m2.squeeze(axes))
 
