@@ -135,7 +135,7 @@ def test_a_given_folder_without_mnist_is_named_in_a_warning_and_passed_over(
 
 
 @pytest.fixture
-def torchvision_does(monkeypatch):
+def torchvision_does(monkeypatch, tiny_files):  # noqa: ARG001  (which takes the network away)
     """A function that has torchvision download by another function of its data set's object."""
     # So much do mirrors that answer say when they are asked.
     monkeypatch.setattr("urllib.request.urlopen", lambda *_, **__: io.BytesIO(b"\x1f\x8b"))
