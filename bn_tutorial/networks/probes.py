@@ -131,8 +131,8 @@ def batch_statistics(model: nn.Module) -> Iterator[None]:
     """Normalize with the statistics of the batch while a block runs, and leave no trace of it.
 
     So it can be seen what batch normalization does before its running statistics are worth the
-    name. The network is in training mode within the block; afterwards its buffers and the mode of
-    each module are as before.
+    name. Within the block modules with running statistics are in training mode and the others, such
+    as dropout, in evaluation mode; afterwards all buffers and modes are as before.
 
     Examples
     --------
@@ -144,7 +144,8 @@ def batch_statistics(model: nn.Module) -> Iterator[None]:
     """
     modes = {module: module.training for module in model.modules()}
     buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
-    model.train()
+    for module in modes:
+        module.training = bool(list(module.buffers(recurse=False)))
     try:
         yield
     finally:

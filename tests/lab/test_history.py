@@ -5,7 +5,7 @@ import pickle
 import numpy as np
 import pytest
 
-from bn_tutorial.lab.history import History
+from bn_tutorial.lab.history import History, Period, Score, put_together
 
 
 class TestHistory:
@@ -86,3 +86,35 @@ class TestHistory:
 
     def test_history_equals_nothing_else(self):
         assert self.history != dataclasses.asdict(self.history)
+
+
+def score(loss):
+    return Score(loss, 0.5, np.array([True, False]))
+
+
+class TestPutTogether:
+    sound = Period([4.0, 3.0], 0.25, score(3.0), score(2.0))
+
+    def of(self, *periods):
+        return put_together(periods, [], evaluations=3, steps=6, seconds=1.0)
+
+    def test_loss_that_is_finite_again_does_not_count(self):
+        history = self.of(self.sound, Period([math.inf, 1.0], 0.5, score(1.0), score(1.0)))
+        assert history.diverged_at == 2
+        assert history.step_loss[:2] == (4.0, 3.0)
+        assert np.isnan(history.step_loss[2:]).all()
+
+    @pytest.mark.parametrize("losses", [(math.nan, 1.0), (1.0, math.inf)])
+    def test_evaluation_that_is_not_finite_counts_as_the_last_step_before_it(self, losses):
+        history = self.of(self.sound, Period([2.0, 1.0], 0.5, *map(score, losses)))
+        assert history.diverged_at == 3
+        assert history.step_loss[:3] == (4.0, 3.0, 2.0)
+        assert np.isnan(history.step_loss[3:]).all()
+
+    def test_without_divergence_all_is_kept(self):
+        history = self.of(*[self.sound] * 3)
+        assert history.diverged_at is None
+        assert history.step_loss == (4.0, 3.0) * 3
+        assert history.train_loss == (3.5,) * 3
+        assert history.validation_loss == (3.0,) * 3
+        assert history.test_loss == (2.0,) * 3

@@ -109,10 +109,13 @@ class TestTrain:
         assert sum(parts.train_loss) / 4 == pytest.approx(whole.train_loss[0])
 
     def test_validation_set_is_scored_like_a_test_set_and_not_trained_on(self, data):
-        held = dataclasses.replace(data, validation=data.test)
+        held = dataclasses.replace(data, validation=noise(30, seed=4))
         history = train(net("batch"), held, Config(8, 4, 32))
-        assert history.validation_loss == history.test_loss
-        assert history.validation_accuracy == history.test_accuracy
+        swapped = dataclasses.replace(held, validation=held.test, test=held.validation)
+        other = train(net("batch"), swapped, Config(8, 4, 32))
+        assert history.validation_loss == other.test_loss
+        assert history.validation_accuracy == other.test_accuracy
+        assert history.test_loss == other.validation_loss
         without = train(net("batch"), data, Config(8, 4, 32))
         assert without.step_loss == history.step_loss
 
