@@ -138,6 +138,8 @@ def real_site(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch, plt.rc_context():
         patch.setenv("BN_TUTORIAL_EVIDENCE", str(root / "docs/gallery/evidence"))
         patch.setenv("IPYTHONDIR", str(root / "ipython"))  # not the user's
+        for name in ("BN_TUTORIAL_DEVICE", "BN_TUTORIAL_ONLY"):
+            patch.delenv(name, raising=False)
         app = SphinxTestApp("html", srcdir=root / "docs")
         try:
             site = Site(app.outdir)
