@@ -215,7 +215,7 @@ def hint_at_axis(shape: tuple[int, ...], size: int, axis: int) -> str:
     >>> hint_at_axis((32, 8, 8, 3), size=3, axis=1)
     '; if they are axis 3, pass np.moveaxis(x, 3, 1)'
     """
-    for place in reversed(range(len(shape))):
-        if shape[place] == size:
-            return f"; if they are axis {place}, pass np.moveaxis(x, {place}, {axis})"
-    return ""
+    places = [place for place, found in enumerate(shape) if found == size]
+    if not places or axis in places:
+        return ""
+    return f"; if they are axis {places[-1]}, pass np.moveaxis(x, {places[-1]}, {axis})"

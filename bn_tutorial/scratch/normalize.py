@@ -163,26 +163,10 @@ def normalize_forward(
 
 
 def normalize_backward(dy: Array, cache: Cache) -> tuple[Array, Array, Array]:
-    """Give the gradients through :func:`normalize_forward`, whatever axes it pooled.
+    """Give dx, dgamma and dbeta through :func:`normalize_forward`, whatever axes it pooled.
 
-    Parameters
-    ----------
-    dy : ndarray, shape of x
-        Gradient of the loss with respect to the output.
-    cache : Cache
-        From the forward pass.
-
-    Returns
-    -------
-    dx : ndarray, shape of x
-        Gradient with respect to the input.
-    dgamma, dbeta : ndarray, shape of gamma
-        Gradients with respect to scale and shift.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If dy is no float array of the output's shape.
+    As :func:`~bn_tutorial.scratch.functional.batch_norm_backward`, but dgamma and dbeta have the
+    shape that gamma was given in.
     """
     dy = check_upstream(dy, cache.xhat)
     shared = shared_axes(cache.gamma)

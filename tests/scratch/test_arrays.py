@@ -115,5 +115,6 @@ def test_wrong_number_of_channels_says_that_they_are_axis_1_and_how_to_bring_the
     said, remedy = str(caught.value).split("; if they are axis 3, pass ")
     assert said.endswith("whose channels are axis 1")
     assert eval(remedy, {"np": np, "x": x}).shape == (32, 3, 8, 8)
-    with pytest.raises(ValueError, match=r"channels are axis 1$"):
-        per_channel(np.ones(5), x, "gamma")
+    for elsewhere in (np.ones(5), np.ones((1, 8))):
+        with pytest.raises(ValueError, match=r"channels are axis 1$"):
+            per_channel(elsewhere, x[:, :, :, :2], "gamma")

@@ -77,7 +77,7 @@ def operator_inputs(kind, name, **options):
 
 def module_inputs(name, training):
     """The constructor's and the input's arguments that PyTorch tests a layer with."""
-    kind = re.sub(r"(?<=InstanceNorm)\dd", "Nd", name)
+    kind = re.sub(r"(?<=InstanceNorm)\dd", "Nd", name)  # codespell:ignore
     make = defined(
         "torch.testing._internal.common_modules", f"module_inputs_torch_nn_{kind}", GIVEN
     )
