@@ -91,7 +91,8 @@ def sum_over(x: Array, axes: Axes) -> Array:
 
 
 def mean_over(x: Array, axes: Axes) -> Array:
-    """Average ``x`` over ``axes``, as exactly as :func:`sum_over` sums."""
+    """Average ``x`` over ``axes``, as exactly as :func:`sum_over` sums; there must be values."""
+    check_pooled(x, axes)
     mean: Array = (_total((x,), axes) / count(x, axes)).astype(x.dtype)
     return mean
 

@@ -13,7 +13,14 @@ import numpy.typing as npt
 
 from bn_tutorial.scratch import functional, normalize
 from bn_tutorial.scratch.arguments import Shape, as_eps, as_shape, as_size
-from bn_tutorial.scratch.arrays import Array, check_floating, count, hint_at_axis, per_channel
+from bn_tutorial.scratch.arrays import (
+    Array,
+    check_floating,
+    count,
+    hint_at_axis,
+    mean_over,
+    per_channel,
+)
 from bn_tutorial.scratch.layer import Layer
 from bn_tutorial.scratch.moments import unbiased
 from bn_tutorial.scratch.normalize import Cache
@@ -158,9 +165,9 @@ class _InstanceNorm(RunningStatistics):
             raise ValueError(f"expected more than 1 value per channel, got input of {x.shape}")
         gamma, beta = per_channel(gamma, x, "gamma"), per_channel(beta, x, "beta")
         y, cache = normalize.normalize_forward(x, gamma, beta, axes=space, eps=self.eps)
-        if self.training:
-            mean, var = (statistic.reshape(x.shape[:2]) for statistic in (cache.mu, cache.var))
-            self._track(mean.mean(axis=0), unbiased(var, m).mean(axis=0))
+        if self.training and self.track_running_stats:
+            mean, var = (mean_over(statistic, 0).ravel() for statistic in (cache.mu, cache.var))
+            self._track(mean, unbiased(var, m))
         return y, cache
 
     def _backward_with_batch(self, dy: Array, cache: Cache) -> tuple[Array, Array, Array]:

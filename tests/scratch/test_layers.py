@@ -520,6 +520,15 @@ def test_tensor_and_list_are_refused_with_the_remedy():
             layer.backward(torch.zeros(shape))
 
 
+def test_no_samples_do_not_spoil_the_statistics_of_instance_normalization():
+    layer = InstanceNorm1D(3, track_running_stats=True)
+    with pytest.raises(ValueError, match=r"no values to pool over axes 0 .*\(0, 3, 1\)"):
+        layer.forward(np.zeros((0, 3, 4)))  # PyTorch's become NaN
+    np.testing.assert_array_equal(layer.running_mean, 0)
+    assert layer.eval().forward(np.zeros((0, 3, 4))).shape == (0, 3, 4)
+    assert InstanceNorm1D(3).forward(np.zeros((0, 3, 4))).shape == (0, 3, 4)
+
+
 def test_one_pixel_per_channel_is_refused_by_instance_normalization():
     with pytest.raises(ValueError, match="more than 1 value per channel"):
         InstanceNorm2D(3).forward(np.zeros((5, 3, 1, 1)))
