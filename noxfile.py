@@ -77,6 +77,13 @@ def archive(session: nox.Session) -> None:
 
 
 @nox.session
+def record(session: nox.Session) -> None:
+    """Keep the effects of the build that is there in docs/record, to compare later builds with."""
+    install(session, "docs")
+    session.run("python", "docs/_ext/comparisons.py", "docs")
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Check style, types, spelling and markup; `-- --fix` repairs what can be repaired."""
     install(session, "lint")

@@ -15,6 +15,11 @@ extensions = [
     "experiments",  # first: it decides on the data and on what has to run
     "leftovers",
     "katex",
+    "evidence_roles",
+    "forest",
+    "comparisons",
+    "lead_figure",
+    "fold",
     "recall",
     "check_log",
     "course",
