@@ -159,6 +159,19 @@ def test_channels_on_the_other_axis_are_pointed_out():
             fold(np.ones((6, 4, 3)), *one_each(nowhere))
 
 
+def test_hint_is_given_only_where_it_helps():
+    with pytest.raises(ValueError, match=r"expected \(4,\).*of shape \(6, 4, 3\)$"):
+        fold(np.ones((6, 4, 3)), None, *[np.ones(5)] * 4, transpose=True)
+
+
+def test_dead_channel_is_folded_with_the_default_eps_of_pytorch():
+    one, zero = np.ones(1), np.zeros(1)
+    weight, shift = fold(np.ones((1, 2)), None, one, zero, one, zero)
+    assert nn.BatchNorm1d(1).eps == 1e-5
+    np.testing.assert_allclose(weight, 1 / np.sqrt(1e-5))
+    np.testing.assert_allclose(shift, -1 / np.sqrt(1e-5))
+
+
 def test_groups_that_do_not_divide_the_channels_are_refused():
     four, six = [np.ones(4)] * 4, [np.ones(6)] * 4
     with pytest.raises(ValueError, match=r"3 groups do not divide the 4 channels.*\(4, 2, 3\)"):

@@ -105,6 +105,22 @@ def test_pytorchs_own_statistics_are_described_rightly():
     assert {*framework.names, framework.counter} == set(layer.state_dict())
 
 
+# As the frameworks' own documentation has them: weight of which value, momentum, eps, variance.
+DOCUMENTED = {
+    "pytorch": ("new", 0.1, 1e-5, "unbiased"),
+    "keras": ("old", 0.99, 1e-3, "biased"),
+    "flax": ("old", 0.99, 1e-5, "biased"),
+    "onnx": ("old", 0.9, 1e-5, "biased"),
+}
+
+
+def test_conventions_are_those_of_the_documentation():
+    assert {
+        name: (f.momentum_weighs, f.momentum, f.eps, f.running_var)
+        for name, f in FRAMEWORKS.items()
+    } == DOCUMENTED
+
+
 @pytest.mark.parametrize("count", [None, M])
 @pytest.mark.parametrize("source", FRAMEWORKS)
 @pytest.mark.parametrize("target", FRAMEWORKS)
