@@ -79,6 +79,8 @@ def test_residuals_that_equal_their_bounds_pass_and_one_equal_to_rounding_is_no_
     checks = Checks("page")
     checks.holds("sum", ROUNDING, tolerance=ROUNDING, visible=0.5, broken={"x": 0.5})
     assert (checks.numeric, checks.statistical, checks.largest) == (1, 0, ROUNDING)
+    checks.holds("experiment", 0.0, tolerance=1e-6, broken={"x": 0.5})
+    assert (checks.numeric, checks.statistical) == (1, 1)
 
 
 def test_failed_check_is_not_counted():
@@ -118,3 +120,5 @@ def test_check_without_a_broken_variant_or_made_twice_is_refused():
         checks.is_zero("sum", a - a, broken={"x": a})
     with pytest.raises(ValueError, match="more than the tolerance"):
         checks.holds("other", 0.0, broken={"x": 1.0}, tolerance=1e-2)
+    with pytest.raises(ValueError, match="more than the tolerance"):
+        checks.holds("other", 0.0, broken={"x": 1.0}, tolerance=1e-2, visible=1e-2)

@@ -153,6 +153,12 @@ def test_alt_text_of_a_foreign_figure_is_an_error():
 # ---------------------------------------------------------------------------------------------
 
 
+def test_points_of_a_spread_are_marked_unless_it_is_said_otherwise():
+    _, ax = figures.new_figure(alt="A curve with its spread.")
+    figures.draw_spread(ax, [1, 2], np.eye(2), color="blue", label="runs")
+    assert ax.lines[0].get_marker() == figures.MARKERS["blue"]
+
+
 @pytest.mark.parametrize("marker", [True, False])
 def test_spread_is_the_mean_as_a_line_and_the_range_as_a_band(marker):
     _, ax = figures.new_figure(alt="A curve with its spread.")
@@ -241,7 +247,8 @@ def test_each_direction_of_a_block_is_named_beside_it_in_legible_letters():
     figures.draw_pooled(ax, np.zeros(SHAPE, dtype=bool))
     named = {text.get_text(): text for text in ax.texts}
     assert set(named) == {"samples", "channels", "pixels"}
-    assert all(10 <= text.get_fontsize() <= 12 for text in ax.texts)
+    (size,) = {text.get_fontsize() for text in ax.texts}
+    assert 10 <= size <= 12
     corners = np.concatenate([face.get_xy() for face in ax.patches])
     (left, bottom), right = corners.min(axis=0), corners[:, 0].max()
     x, y = named["channels"].get_position()
