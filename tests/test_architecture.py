@@ -63,18 +63,30 @@ def test_package_knows_nothing_of_the_site(name):
     assert not others & {"sphinx", "docutils", "myst_nb", "sphinx_gallery", "tests"}
 
 
+# What is tested through what it is a part of.
+PARTS = {
+    "scratch/arguments.py": "layers",
+    "scratch/layer.py": "layers",
+    "scratch/running_statistics.py": "layers",
+    "scratch/normalize.py": "functional",
+    "lab/spec.py": "store",
+}
+WHOLES = {"pytorch_samples", "onnx_nodes"}  # tests of a whole wing
+
+
 @pytest.mark.parametrize("name", [name for name in MODULES if not name.endswith("__init__.py")])
 def test_tests_mirror_the_package(name):
     path = Path(name)
-    assert (ROOT / "tests" / path.parent / f"test_{path.name}").is_file()
+    subject = PARTS.get(name, path.stem)
+    assert (ROOT / "tests" / path.parent / f"test_{subject}.py").is_file()
+    assert (name in PARTS) != (ROOT / "tests" / path.parent / f"test_{path.name}").is_file()
 
 
 def test_tests_of_a_wing_belong_to_a_module():
     for folder in ("scratch", "networks", "data", "lab"):
         for path in (ROOT / "tests" / folder).glob("test_*.py"):
             subject = path.stem.removeprefix("test_")
-            whole = subject in {"pytorch_samples", "onnx_nodes"}  # of several modules
-            assert whole or f"{folder}/{subject}.py" in MODULES, path
+            assert subject in WHOLES or f"{folder}/{subject}.py" in MODULES, path
 
 
 def test_top_of_the_package_needs_numpy_alone():

@@ -239,7 +239,7 @@ class TestThisPackage:
         return {name for name, mark in marks_of(copy).items() if mark != before[name]}
 
     def test_constant_of_a_measure_makes_again_only_the_runs_that_take_it(self, copy):
-        changed = self.changed(copy, "networks/probes.py", "(0.15, 0.5, 0.85)", "(0.1, 0.5, 0.9)")
+        changed = self.changed(copy, "networks/probes.py", "[0.15, 0.5, 0.85]", "[0.1, 0.5, 0.9]")
         assert changed & runs().keys() == {"percentiles"}
 
     def test_constant_of_the_equations_makes_again_only_the_runs_on_our_layer(self, copy):
