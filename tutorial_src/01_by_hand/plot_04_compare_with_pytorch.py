@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from bn_tutorial.lab.evidence import record
+from bn_tutorial.lab.evidence import Evidence
 from bn_tutorial.lab.figures import COLORS, MARKERS, new_figure
 from bn_tutorial.scratch import layers
 from bn_tutorial.scratch.conformance import MODES, differences
@@ -195,22 +195,17 @@ figure.legend(loc="outside upper left", ncols=3, fontsize=10)
 # Record and check
 # ----------------
 
-record(
-    "01_by_hand/plot_04_compare_with_pytorch",
-    {
-        "layers": len(pairs),
-        "greatest_float64": max(
-            greatest[name, torch.float64] for name in pairs
-        ),
-        "greatest_float32": max(
-            greatest[name, torch.float32] for name in pairs
-        ),
-        "faults": len(FAULTS),
-        "smallest_fault": min(worst.values()),
-        "left_over_own_trace": max(own.values()),
-        "left_over_nearest_other": min(nearest.values()),
-    },
+evidence = Evidence("01_by_hand/plot_04_compare_with_pytorch")
+evidence.note(
+    layers=len(pairs),
+    greatest_float64=max(greatest[name, torch.float64] for name in pairs),
+    greatest_float32=max(greatest[name, torch.float32] for name in pairs),
+    faults=len(FAULTS),
+    smallest_fault=min(worst.values()),
+    left_over_own_trace=max(own.values()),
+    left_over_nearest_other=min(nearest.values()),
 )
+evidence.save()
 for (name, dtype), difference in greatest.items():
     assert difference < tolerance[dtype], (name, dtype, difference)
 for fault, difference in worst.items():
