@@ -15,9 +15,10 @@ map in front of the layer is idle: leave it out.
 
 **What was done.** Batch normalization stood before or after the nonlinearity, ReLU or sigmoid, in
 networks of four hidden layers of 256 units, from PyTorch's initial weights and from *good* ones
-that keep a signal alive: He's for ReLU, for sigmoids those of unit gain (which make up for the
-small slope of a sigmoid). Each of these arms chose its learning rate on 5,000 held-out images, with 3
-seeds of its own; then 10 other seeds compared them after 300 steps (0.7 epochs) in batches of 128.
+that keep a signal alive: He's for ReLU; for sigmoids those of unit gain, which make up for the
+small slope of a sigmoid. Each of these arms chose its learning rate on 5,000 held-out images, with
+3 seeds of its own; then 10 other seeds compared them after 300 steps (0.7 epochs) in batches of
+128.
 
 :cite:t:`ioffe2015batch` put the layer before the nonlinearity, where they expected the more stable
 distribution. Soon others reported better results with the layer after it, and the forums have not
@@ -174,7 +175,7 @@ figure, ax = new_figure(
     lead=True,
     width=7.2,
     height=3.8,
-    alt="Intervals of eight differences of test accuracy, in percentage points. After minus before, "
+    alt="Intervals of eight differences of test accuracy, in points. After minus before, "
     "for ReLU and sigmoid and two kinds of initial weights: near zero for ReLU, above zero for "
     "sigmoids. Bias minus none is close to zero in all four cases.",
 )
