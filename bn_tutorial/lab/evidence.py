@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import math
 import numbers
-import os
 import platform
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from bn_tutorial import fingerprint
 from bn_tutorial.lab import effects
 from bn_tutorial.lab.effects import Effect, Outcome
-from bn_tutorial.storage import cache_folder, replace_when_complete
+from bn_tutorial.storage import cache_folder, named_folder, replace_when_complete
 
 if TYPE_CHECKING:  # a page that recalls numbers need not wait for PyTorch
     from bn_tutorial.data.dataset import Dataset
@@ -280,8 +279,7 @@ def path_of(page: str) -> Path:
             f"page is {page!r}, expected a script's path below tutorial_src without its suffix, "
             "such as '03_in_training/plot_01_compare_training'"
         )
-    chosen = os.environ.get("BN_TUTORIAL_EVIDENCE")
-    folder = Path(chosen).expanduser().absolute() if chosen else cache_folder() / "evidence"
+    folder = named_folder("BN_TUTORIAL_EVIDENCE") or cache_folder() / "evidence"
     return folder / f"{page}.json"
 
 

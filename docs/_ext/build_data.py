@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import importlib
 import os
-from pathlib import Path
 from typing import Any
+
+from bn_tutorial.storage import named_folder
 
 FOLDERS = ("BN_TUTORIAL_DATA", "BN_TUTORIAL_CACHE")
 
@@ -13,8 +14,8 @@ FOLDERS = ("BN_TUTORIAL_DATA", "BN_TUTORIAL_CACHE")
 def wishes() -> dict[str, str]:
     """Return what the user set, with absolute folders: each script runs in a folder of its own."""
     for name in FOLDERS:
-        if os.environ.get(name):
-            os.environ[name] = str(Path(os.environ[name]).expanduser().absolute())
+        if folder := named_folder(name):
+            os.environ[name] = str(folder)
     names = (*FOLDERS, "BN_TUTORIAL_DATASET")
     return {name: os.environ[name] for name in names if os.environ.get(name)}
 
