@@ -32,9 +32,17 @@ from bn_tutorial.lab.evidence import Value
 
 logger = logging.getLogger(__name__)
 
+EFFECT = re.compile(r"(?:(?P<page>[^:]*):)?(?P<name>[^:@]+)(?:@(?P<data>[^:@]+))?")
+VALUE = re.compile(r"(?:(?P<page>[^:]*):\s+)?(?P<key>[^:]+?)(?::(?P<form>\S+))?")
+
 
 class measured(nodes.Inline, nodes.TextElement):  # noqa: N801  (docutils' way to name nodes)
     """A measured thing: its text, the page that it is from, and facts for who wants to know."""
+
+
+# ---------------------------------------------------------------------------------------------
+# What a text names
+# ---------------------------------------------------------------------------------------------
 
 
 def page_named(name: str, docs: Path, here: str) -> str:
@@ -47,15 +55,31 @@ def page_named(name: str, docs: Path, here: str) -> str:
     """
     pages = gallery_state.scripts_in(docs.parent / "tutorial_src")
     if not name:
-        found = [page for page in pages if f"gallery/{page}" == here]
-    else:
-        words = re.sub(r"\W+", "_", name.strip())
-        ends = {page: re.sub(r"^.*/plot_\d\d", "", page) for page in pages}
-        found = [page for page, end in ends.items() if end.endswith(f"_{words}") or page == name]
+        if (page := here.removeprefix("gallery/")) not in pages:
+            raise LookupError(f"{here} is no page of the gallery: name one, and then a colon")
+        return page
+    words = "_" + re.sub(r"\W+", "_", name)
+    found = [
+        page for page in pages if page == name or re.sub(r"^.*/plot_\d\d", "", page).endswith(words)
+    ]
     if len(found) != 1:
         known = " and ".join(found) or f"no page of the gallery, of: {', '.join(pages)}"
         raise LookupError(f"{name!r} names {known}")
     return found[0]
+
+
+def parts(text: str, form: re.Pattern[str], env: BuildEnvironment) -> tuple[str, str, str]:
+    """Take a text apart: the page, what is named there, and what may follow.
+
+    Raises
+    ------
+    LookupError
+        If it has no such parts, or names no page.
+    """
+    if not (found := form.fullmatch(text.strip())):
+        raise LookupError(f"{text!r} does not read as: {' and then '.join(form.groupindex)}")
+    page, name, more = ((part or "").strip() for part in found.groups())
+    return page_named(page, Path(env.srcdir), env.docname), " ".join(name.split()), more
 
 
 def effect_named(text: str, env: BuildEnvironment) -> tuple[str, Effect]:
@@ -66,50 +90,139 @@ def effect_named(text: str, env: BuildEnvironment) -> tuple[str, Effect]:
     LookupError
         If there is none of this name, or its page has saved nothing.
     """
-    text, _, data = text.partition("@")
-    page, name = _split(text, env)
-    path = evidence.path_of(page)
+    page, name, data = parts(text, EFFECT, env)
+    path, place = evidence.path_of(page), page
     env.note_dependency(str(path))
     effects = evidence.recall(page).effects
     built_on = next((effect.data for effect in effects.values()), "")
-    if data.strip() not in ("", built_on):
-        path = record_of(data.strip(), env)
+    if data and data != built_on:
+        path, place = Path(env.srcdir, "record", f"{data}.json"), f"{page} on record of {data}"
         env.note_dependency(str(path))
         effects = evidence.read_record(path).effects.get(page, {})
     if name not in effects:
-        raise LookupError(f"{page} has no effect {name!r}; it has: {'; '.join(effects) or 'none'}")
+        raise LookupError(f"{place} has no effect {name!r}; it has: {'; '.join(effects) or 'none'}")
     return page, effects[name]
 
 
-def record_of(data: str, env: BuildEnvironment) -> Path:
-    """Return where the record of a data set is kept."""
-    return Path(env.srcdir, "record", f"{data}.json")
+def value_named(text: str, env: BuildEnvironment) -> str:
+    """Return the plain value that a text names, formatted; note what it depends on.
+
+    Raises
+    ------
+    LookupError
+        If there is none of this name, or its page has saved nothing.
+    ValueError
+        If it cannot be formatted so.
+    """
+    page, key, form = parts(text, VALUE, env)
+    env.note_dependency(str(evidence.path_of(page)))
+    values = evidence.recall(page).values
+    if key not in values:
+        raise LookupError(f"{page} has no value {key!r}; it has: {', '.join(sorted(values))}")
+    return formatted(values[key], form)
 
 
-def _split(text: str, env: BuildEnvironment) -> tuple[str, str]:
-    before, colon, after = text.partition(":")
-    name = after if colon else before
-    page = page_named(before.strip() if colon else "", Path(env.srcdir), env.docname)
-    return page, name.strip()
+# ---------------------------------------------------------------------------------------------
+# How it is shown
+# ---------------------------------------------------------------------------------------------
+
+
+def formatted(value: Value, form: str) -> str:
+    """Return a value as text; a number with real minus signs, and a space before a percent sign.
+
+    Raises
+    ------
+    ValueError
+        If it cannot be formatted so.
+    """
+    try:
+        text = format(value, form)
+    except ValueError as error:
+        raise ValueError(f"{value!r} with the format {form!r}: {error}") from error
+    if isinstance(value, str):
+        return text
+    if not re.search("[1-9]", text):  # what was rounded to zero has no sign
+        text = text.lstrip("-")
+    return text.replace("-", "\N{MINUS SIGN}").replace("%", "\N{NO-BREAK SPACE}%")
 
 
 def facts(effect: Effect) -> str:
     """Say in words what an effect rests on."""
-    places = 3 if effect.smallest and effect.smallest < 0.1 else 1
     covered = [f"{len(effect.seeds)} seeds"]
     if effect.images:
         covered.append(f"{effect.images:,} test images")
     if effect.chosen:
         covered.append("the choice of the setting")
+    matters = f"matters from {effect.smallest:g} {effect.unit}".strip()
+    known = f"known to {effect.resolution:g} {effect.unit}".strip()
     words = [
-        f"{effect.confidence:.0%} interval over {', '.join(covered)}".replace("%", " %"),
-        f"matters from {effect.smallest:.{places}f} {effect.unit}".strip()
-        if effect.smallest
-        else "any difference matters",
+        f"{100 * effect.confidence:g} % interval over {', '.join(covered)}",
+        matters if effect.smallest else "any difference matters",
+        known if effect.resolution else "",
+        effect.horizon,
+        effect.data,
     ]
-    if effect.resolution:
-        words.append(f"known to {effect.resolution:g} {effect.unit}")
-    return "; ".join([*words, *([effect.horizon] if effect.horizon else []), effect.data])
+    return "; ".join(filter(None, words))
+
+
+def estimate(effect: Effect) -> str:
+    """Return the estimate, its interval and its unit."""
+    return f"{effect.estimate()} {effect.unit}".strip()
+
+
+def look(effect: Effect) -> str:
+    """Return the class of an effect's verdict in the style sheet."""
+    return f"verdict-{effect.verdict.replace(' ', '-')}"
+
+
+def show_effect(page: str, effect: Effect, text: str = "") -> measured:
+    """Show an effect, by its estimate or by another text."""
+    text = text or estimate(effect)
+    return measured("", text, page=page, facts=facts(effect), classes=["effect"])
+
+
+def show_verdict(page: str, effect: Effect) -> measured:
+    """Show a verdict as a chip."""
+    words, meaning = VERDICTS[effect.verdict]
+    told = f"{meaning} {estimate(effect)}; {facts(effect)}"
+    return measured("", words, page=page, facts=told, classes=["verdict", look(effect)])
+
+
+def gap(text: str) -> nodes.Node:
+    """Show that something was not measured."""
+    return nodes.strong("", f"[not measured: {text}]", classes=["not-measured"])
+
+
+def only_one_page() -> bool:
+    """Whether a single page is built, so that what others measure may be missing."""
+    return bool(os.environ.get("BN_TUTORIAL_ONLY"))
+
+
+def link(builder: Any, page: str) -> str:
+    """Return the attribute that leads to a page; there itself, a stop for the keyboard instead."""
+    here, there = builder.current_docname, f"gallery/{page}"
+    if here == there:
+        return 'tabindex="0"'
+    return f'href="{escape(builder.get_relative_uri(here, there))}"'
+
+
+def visit(self: Any, node: measured) -> None:
+    """Open a link, or where it would lead to its own page, a part that can be focused."""
+    where = link(self.builder, node["page"])
+    node["tag"] = "a" if where.startswith("href") else "span"
+    classes = " ".join(["measured", *node["classes"]])
+    self.body.append(f'<{node["tag"]} {where} class="{classes}">')
+
+
+def depart(self: Any, node: measured) -> None:
+    """Close it, after the facts: heard once as a part of it, seen while it has the attention."""
+    told = f'<span class="measured-facts"> {escape(node["facts"])}</span>'
+    self.body.append(f"{told}</{node['tag']}>")
+
+
+# ---------------------------------------------------------------------------------------------
+# The roles
+# ---------------------------------------------------------------------------------------------
 
 
 class Measured(SphinxRole):
@@ -120,10 +233,11 @@ class Measured(SphinxRole):
         try:
             return [self.found()], []
         except (LookupError, ValueError) as error:
-            if not os.environ.get("BN_TUTORIAL_ONLY"):
+            # A value of another page may be missing now; a wrong format is wrong at all times.
+            if isinstance(error, ValueError) or not only_one_page():
                 logger.warning("%s: %s", self.name, error, location=self.get_location())
             self.env.note_reread()  # the next build must not take the gap for an answer
-            return [nodes.strong("", f"[not measured: {self.text}]", classes=["not-measured"])], []
+            return [gap(self.text)], []
 
     def found(self) -> nodes.Node:
         """Return what the text names."""
@@ -135,9 +249,7 @@ class EffectRole(Measured):
 
     def found(self) -> nodes.Node:
         """Return the estimate, linked."""
-        page, effect = effect_named(self.text, self.env)
-        text = f"{effect.estimate()} {effect.unit}".strip()
-        return measured("", text, page=page, facts=facts(effect), look="effect")
+        return show_effect(*effect_named(self.text, self.env))
 
 
 class VerdictRole(Measured):
@@ -145,11 +257,7 @@ class VerdictRole(Measured):
 
     def found(self) -> nodes.Node:
         """Return the chip, linked."""
-        page, effect = effect_named(self.text, self.env)
-        verdict = VERDICTS[effect.verdict]
-        look = f"verdict verdict-{effect.verdict.replace(' ', '-')}"
-        told = f"{verdict.meaning} {effect.estimate()} {effect.unit}; {facts(effect)}"
-        return measured("", verdict.words, page=page, facts=told, look=look)
+        return show_verdict(*effect_named(self.text, self.env))
 
 
 class ValueRole(Measured):
@@ -157,67 +265,13 @@ class ValueRole(Measured):
 
     def found(self) -> nodes.Node:
         """Return the value as text."""
-        parts = self.text.split(":")
-        named = len(parts) > 1 and not _is_format(":".join(parts[1:]))
-        page = page_named(
-            parts.pop(0).strip() if named else "", Path(self.env.srcdir), self.env.docname
-        )
-        key, form = parts[0].strip(), ":".join(parts[1:])
-        self.env.note_dependency(str(evidence.path_of(page)))
-        values = evidence.recall(page).values
-        if key not in values:
-            raise LookupError(f"{page} has no value {key!r}; it has: {', '.join(sorted(values))}")
-        return nodes.inline("", formatted(values[key], form), classes=["recalled"])
-
-
-def _is_format(text: str) -> bool:
-    """Whether a text is a format such as ``+.1f``, rather than the name of a value."""
-    return re.fullmatch(r"[+,]?[+,]?\d*,?(\.\d+)?[a-z%]?", text.strip()) is not None
-
-
-def formatted(value: Value, form: str) -> str:
-    """Return a value as text, with a real minus sign and a space before the percent sign."""
-    text = format(value, form.strip())
-    if isinstance(value, str):
-        return text
-    return re.sub(r"^-", "\N{MINUS SIGN}", text).replace("%", " %")
-
-
-def visit(self: Any, node: measured) -> None:
-    """Open a link, or where it would lead to its own page, a part that can be focused."""
-    page = f"gallery/{node['page']}"
-    here = self.builder.current_docname
-    title = f'data-facts="{escape(node["facts"])}" class="measured {node["look"]}"'
-    if page == here:
-        self.body.append(f'<span tabindex="0" {title}>')
-    else:
-        self.body.append(f'<a href="{self.builder.get_relative_uri(here, page)}" {title}>')
-
-
-def depart(self: Any, node: measured) -> None:
-    """Close it; a screen reader hears the facts after it."""
-    self.body.append(f'<span class="measured-facts"> ({escape(node["facts"])})</span>')
-    self.body.append(
-        "</span>" if f"gallery/{node['page']}" == self.builder.current_docname else "</a>"
-    )
-
-
-def saved_pages(docs: Path) -> dict[str, evidence.Saved]:
-    """Return what the pages of the gallery have saved, those that have."""
-    found = {}
-    for page in gallery_state.scripts_in(docs.parent / "tutorial_src"):
-        if evidence.path_of(page).is_file():
-            found[page] = evidence.recall(page)
-    return found
+        return nodes.inline("", value_named(self.text, self.env), classes=["recalled"])
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register the roles."""
     app.add_node(measured, html=(visit, depart))
-    for name, role in (
-        ("effect", EffectRole()),
-        ("verdict", VerdictRole()),
-        ("value", ValueRole()),
-    ):
-        app.add_role(name, role)
+    app.add_role("effect", EffectRole())
+    app.add_role("verdict", VerdictRole())
+    app.add_role("value", ValueRole())
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -11,14 +11,13 @@ The picture is drawn twice, for wide and for narrow screens; the style sheet sho
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-import numpy as np
 from docutils import nodes
-from docutils.parsers.rst import directives
-from evidence_roles import effect_named, facts
+from evidence_roles import effect_named, estimate, facts, gap, link, look, only_one_page
 from matplotlib.ticker import MaxNLocator
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
@@ -28,14 +27,15 @@ from bn_tutorial.lab.effects import VERDICTS, Effect
 OTHER = {"mnist": "digits", "digits": "mnist"}
 
 # Each mark around the origin, about ten units wide.
+UP, DOWN = '<path d="M0-6L6 5H-6Z"/>', '<path d="M0 6L6-5H-6Z"/>'
 MARKS = {
     "yes": '<circle r="5"/>',
-    "size open": '<path d="M0-6L6 5H-6Z"/>',
-    "small": '<path d="M0 6L6-5H-6Z"/>',
+    "size open": UP,
+    "small": DOWN,
     "none": '<rect x="-4.5" y="-4.5" width="9" height="9"/>',
     "undecided": '<path d="M-5-5L5 5M-5 5L5-5" class="stroke"/>',
-    "opposite small": '<path d="M0 6L6-5H-6Z"/>',
-    "opposite size open": '<path d="M0-6L6 5H-6Z"/>',
+    "opposite small": DOWN,
+    "opposite size open": UP,
     "opposite": '<path d="M0-6.5L6.5 0L0 6.5L-6.5 0Z"/>',
 }
 
@@ -46,7 +46,7 @@ class forest(nodes.General, nodes.Element):  # noqa: N801  (docutils' way to nam
 
 @dataclass(frozen=True)
 class Row:
-    """A heading, or an effect with its words and page, and what the other data say."""
+    """An effect with its words and page, and what the other data say; without one, a heading."""
 
     words: str
     page: str = ""
@@ -68,162 +68,239 @@ class Layout:
 
 WIDE = Layout("wide", 720, 300, 560, 27, above=False)
 NARROW = Layout("narrow", 340, 8, 332, 50, above=True)
+TOP, HEADING = 8, 24
+
+
+# ---------------------------------------------------------------------------------------------
+# What is drawn
+# ---------------------------------------------------------------------------------------------
+
+
+def ends(argument: str) -> tuple[float, float]:
+    """Read the ends of the axis.
+
+    Raises
+    ------
+    ValueError
+        If they are not two ascending numbers.
+    """
+    numbers = [float(number) for number in argument.split()]
+    if len(numbers) != 2 or not numbers[0] < numbers[1]:
+        raise ValueError(f"expected two ascending numbers, got {argument}")
+    return numbers[0], numbers[1]
 
 
 class Forest(SphinxDirective):
     """Read the rows."""
 
     has_content = True
-    required_arguments = 0
-    final_argument_whitespace = True
-    option_spec = {"range": directives.unchanged_required}  # noqa: RUF012
+    option_spec = {"range": ends}  # noqa: RUF012
 
     def run(self) -> list[nodes.Node]:
         """Return the picture; the page is read again whenever the evidence changes."""
         self.assert_has_content()
-        rows = []
-        for line in self.content:
+        rows, missing = [], []
+        for line in filter(str.strip, self.content):
+            words, bar, name = (part.strip() for part in line.partition("|"))
             if line.startswith("#"):
                 rows.append(Row(line.lstrip("# ")))
-            elif line.strip():
-                words, bar, name = line.partition("|")
-                if not bar:
-                    raise self.error(f"forest: expected `words | effect`, got {line!r}")
+            elif not bar:
+                raise self.error(f"forest: expected `words | effect`, got {line!r}")
+            else:
                 try:
-                    rows.append(self.row(words.strip(), name.strip()))
+                    rows.append(self.row(words, name))
                 except LookupError as error:
-                    raise self.error(f"forest: {error}") from error
+                    missing.append((name, error))
+        if missing and not only_one_page():
+            raise self.error("forest: " + "; ".join(str(error) for _, error in missing))
+        gaps = [nodes.paragraph("", "", gap(name)) for name, _ in missing]
+        if gaps:
+            self.env.note_reread()
         units = {row.effect.unit for row in rows if row.effect}
+        if not units and gaps:
+            return gaps
         if len(units) != 1:
             raise self.error(f"forest: expected effects of one unit, got {sorted(units)}")
-        ends = self.options.get("range")
-        return [forest("", rows=rows, range=tuple(map(float, ends.split())) if ends else None)]
+        return [*gaps, forest("", rows=rows, range=self.options.get("range"))]
 
     def row(self, words: str, name: str) -> Row:
         """Return an effect and, if it is on record, what the other data set says."""
         page, effect = effect_named(name, self.env)
-        try:
-            other = effect_named(f"{name}@{OTHER[effect.data]}", self.env)[1]
-        except (KeyError, LookupError):
-            other = None
-        return Row(words, page, effect, other)
+        other = None
+        if effect.data in OTHER:
+            try:
+                name = f"{name.partition('@')[0]}@{OTHER[effect.data]}"
+                other = effect_named(name, self.env)[1]
+            except LookupError:
+                pass  # it need not be on record
+        return Row(words, page, effect, other if other and other.unit == effect.unit else None)
 
 
-def draw(rows: list[Row], layout: Layout, cut: tuple[float, float] | None, link: Any) -> str:
-    """Return the picture as SVG."""
+# ---------------------------------------------------------------------------------------------
+# The drawing
+# ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Axis:
+    """The numbers and the pixels between which it runs."""
+
+    low: float
+    high: float
+    left: int
+    right: int
+
+    def at(self, value: float) -> float:
+        """Return the place of a number, or of the end that is nearer to it."""
+        share = (min(max(value, self.low), self.high) - self.low) / (self.high - self.low)
+        return round(self.left + share * (self.right - self.left), 1)
+
+    def holds(self, value: float) -> bool:
+        """Whether a number lies on the axis."""
+        return self.low <= value <= self.high
+
+
+def axis_for(rows: list[Row], layout: Layout, cut: tuple[float, float] | None) -> Axis:
+    """Return an axis with room for all rows, or as it is cut, and a margin."""
     effects = [row.effect for row in rows if row.effect]
-    others = [row.other for row in rows if row.other]
-    ends = [end for e in effects for end in (e.low, e.high, -e.smallest, e.smallest)]
-    low, high = cut or (min(ends), max(ends))
-    margin = 0.04 * (high - low)
-    low, high = low - margin, high + margin
+    shown = [end for e in effects for end in (e.low, e.high, -e.smallest, e.smallest)]
+    shown += [row.other.mean for row in rows if row.other]
+    low, high = cut or (min(shown), max(shown))
+    margin = 0.04 * (high - low) or 1.0
+    return Axis(low - margin, high + margin, layout.left, layout.right)
 
-    def x(value: float) -> float:
-        share = (np.clip(value, low, high) - low) / (high - low)
-        return round(float(layout.left + share * (layout.right - layout.left)), 1)
 
-    parts, y = [], 8.0
+def draw(
+    rows: list[Row],
+    layout: Layout,
+    cut: tuple[float, float] | None,
+    where: Callable[[str], str],
+) -> str:
+    """Return the picture as SVG.
+
+    Parameters
+    ----------
+    rows : list of Row
+        From top to bottom.
+    layout : Layout
+        Where things stand.
+    cut : (float, float), optional
+        The ends of the axis.
+    where : callable
+        Of a page: the attribute that leads there (see :func:`evidence_roles.link`).
+    """
+    axis, drawn, y = axis_for(rows, layout, cut), [], TOP
     for row in rows:
         if row.effect is None:
-            y += 24
-            parts.append(f'<text class="heading" x="0" y="{y - 6}">{escape(row.words)}</text>')
-            continue
-        middle = y + (layout.row - 14 if layout.above else layout.row / 2)
-        parts.append(one_row(row, row.effect, layout, x, (low, high), y, middle, link(row.page)))
-        y += layout.row
-    bottom = y + 4
-    ticks = [t for t in MaxNLocator(6).tick_values(low, high) if low <= t <= high]
-    grid = "".join(
-        f'<path class="grid" d="M{x(t)} 8V{bottom}"/>'
-        f'<text class="tick" x="{x(t)}" y="{bottom + 15}">{_tick(t)}</text>'
-        for t in ticks
-    )
-    zero = f'<path class="zero" d="M{x(0)} 8V{bottom}"/>' if low <= 0 <= high else ""
-    centre = (layout.left + layout.right) / 2
-    unit = f'<text class="tick" x="{centre}" y="{bottom + 33}">{escape(effects[0].unit)}</text>'
-    label = escape(summary(rows, bool(others)))
+            y += HEADING
+            drawn.append(f'<text class="heading" x="0" y="{y - 6}">{escape(row.words)}</text>')
+        else:
+            drawn.append(one_row(row, row.effect, layout, axis, y, where(row.page)))
+            y += layout.row
+    unit = next(row.effect.unit for row in rows if row.effect)
     return (
-        f'<svg class="forest forest-{layout.name}" viewBox="0 0 {layout.width} {bottom + 40:.0f}" '
-        f'width="{layout.width}" role="group" aria-label="{label}">'
-        f"{grid}{zero}{''.join(parts)}{unit}</svg>"
+        f'<svg class="forest forest-{layout.name}" viewBox="0 0 {layout.width} {y + 44}" '
+        f'width="{layout.width}" role="group" aria-label="{escape(summary(rows))}">'
+        f"{scale(axis, y + 4, unit)}{''.join(drawn)}</svg>"
     )
 
 
-def one_row(
-    row: Row,
-    effect: Effect,
-    layout: Layout,
-    x: Any,
-    ends: tuple[float, float],
-    top: float,
-    middle: float,
-    href: str,
-) -> str:
-    """Return one row, a link."""
-    height = 20 if layout.above else layout.row
-    left, right = x(-effect.smallest), x(effect.smallest)
-    parts = [
-        f'<rect class="touch" x="0" y="{top}" width="{layout.width}" height="{layout.row}"/>',
-        f'<rect class="band" x="{left}" y="{middle - height / 2}" '
-        f'width="{right - left:.1f}" height="{height}"/>',
+def scale(axis: Axis, bottom: float, unit: str) -> str:
+    """Return grid, ticks, zero and unit; who hears the rows hears their numbers there."""
+    ticks = filter(axis.holds, MaxNLocator(6).tick_values(axis.low, axis.high))
+    lines = [
+        f'<path class="grid" d="M{axis.at(tick)} {TOP}V{bottom}"/>'
+        f'<text class="tick" x="{axis.at(tick)}" y="{bottom + 15}">{tick_label(tick)}</text>'
+        for tick in ticks
     ]
-    if row.other and ends[0] <= row.other.mean <= ends[1]:
-        parts.append(f'<circle class="hollow" cx="{x(row.other.mean)}" cy="{middle}" r="4"/>')
-    parts.append(f'<path class="bar" d="M{x(effect.low)} {middle}H{x(effect.high)}"/>')
-    for beyond, place, sign in (
-        (effect.low < ends[0], ends[0], 1),
-        (effect.high > ends[1], ends[1], -1),
-    ):
-        if beyond:  # an arrow: it goes on
-            tip = f"M{x(place) + 6 * sign} {middle - 5}L{x(place)} {middle}l{6 * sign} 5"
-            parts.append(f'<path class="bar" d="{tip}"/>')
-    parts.append(
-        f'<g class="mark" transform="translate({x(effect.mean)} {middle})">'
-        f"{MARKS[effect.verdict]}</g>"
-    )
+    if axis.holds(0):
+        lines.append(f'<path class="zero" d="M{axis.at(0)} {TOP}V{bottom}"/>')
+    centre = (axis.left + axis.right) / 2
+    lines.append(f'<text class="tick" x="{centre}" y="{bottom + 33}">{escape(unit)}</text>')
+    return f'<g aria-hidden="true">{"".join(lines)}</g>'
+
+
+def tick_label(value: float) -> str:
+    """Return a number as text; zero has no sign."""
+    return f"{value + 0.0:g}".replace("-", "\N{MINUS SIGN}")
+
+
+def one_row(row: Row, effect: Effect, layout: Layout, axis: Axis, top: int, where: str) -> str:
+    """Return one row: a link, or on the page itself a stop for the keyboard."""
+    middle = top + (layout.row - 14 if layout.above else layout.row / 2)
     line, indent = (top + 16, 8) if layout.above else (middle + 5, 12)
-    number = escape(effect.estimate())
-    parts += [
-        f'<text class="words" x="{indent}" y="{line}">{escape(row.words)}</text>',
-        f'<text class="number" x="{layout.width - 8}" y="{line}">{number}</text>',
-    ]
-    told = escape(tell(row, effect))
-    kind = effect.verdict.replace(" ", "-")
-    return (
-        f'<a href="{href}" class="verdict-{kind}" aria-label="{told}"><title>{told}</title>'
-        f"{''.join(parts)}</a>"
+    tag = "a" if where.startswith("href") else "g"
+    return "".join(
+        [
+            f'<{tag} {where} class="forest-row {look(effect)}">',
+            f"<title>{escape(tell(row, effect))}</title>",
+            f'<rect class="touch" x="0" y="{top}" width="{layout.width}" height="{layout.row}"/>',
+            *marks(row, effect, axis, middle, 20 if layout.above else layout.row),
+            f'<text class="words" x="{indent}" y="{line}">{escape(row.words)}</text>',
+            f'<text class="number" x="{layout.width - 8}" y="{line}">{effect.estimate()}</text>',
+            f"</{tag}>",
+        ]
     )
+
+
+def marks(row: Row, effect: Effect, axis: Axis, middle: float, height: float) -> list[str]:
+    """Return what does not matter, the other data set's estimate, the interval, the estimate."""
+    low, high = axis.at(-effect.smallest), axis.at(effect.smallest)
+    drawn = [
+        f'<rect class="band" x="{low}" y="{middle - height / 2}" width="{high - low:.1f}" '
+        f'height="{height}"/>',
+        f'<path class="bar" d="M{axis.at(effect.low)} {middle}H{axis.at(effect.high)}"/>',
+    ]
+    for goes_on, end, back in (
+        (effect.low < axis.low, axis.left, 6),
+        (effect.high > axis.high, axis.right, -6),
+    ):
+        if goes_on:
+            arrow = f"M{end + back} {middle - 5}L{end} {middle}L{end + back} {middle + 5}"
+            drawn.append(f'<path class="bar arrow" d="{arrow}"/>')
+    if row.other and axis.holds(row.other.mean):
+        x = axis.at(row.other.mean)
+        drawn.append(f'<circle class="hollow" cx="{x}" cy="{middle}" r="4"/>')
+    if axis.holds(effect.mean):
+        x = axis.at(effect.mean)
+        mark = MARKS[effect.verdict]
+        drawn.append(f'<g class="mark" transform="translate({x} {middle})">{mark}</g>')
+    return drawn
+
+
+# ---------------------------------------------------------------------------------------------
+# In words
+# ---------------------------------------------------------------------------------------------
 
 
 def tell(row: Row, effect: Effect) -> str:
     """Say a row in words."""
-    verdict = VERDICTS[effect.verdict].words
-    told = f"{row.words}: {effect.estimate()} {effect.unit}, {verdict}. {facts(effect)}"
+    told = f"{row.words}: {estimate(effect)}, {VERDICTS[effect.verdict].words}. {facts(effect)}"
     if row.other:
         verdict = VERDICTS[row.other.verdict].words
-        told += f". {row.other.data}: {row.other.estimate()}, {verdict}"
+        told += f". On {row.other.data}: {row.other.estimate()}, {verdict}"
     return told
 
 
-def _tick(value: float) -> str:
-    return f"{value:g}".replace("-", "\N{MINUS SIGN}")
-
-
-def summary(rows: list[Row], others: bool) -> str:
+def summary(rows: list[Row]) -> str:
     """Describe the picture for who does not see it."""
     count = sum(row.effect is not None for row in rows)
-    words = f"{count} comparisons, each a link, with interval, what does not matter, and verdict"
-    return words + (", and the other data set's estimate." if others else ".")
+    noun = "comparison, a link" if count == 1 else "comparisons, each a link"
+    others = ", and the estimate on the other data set" if any(row.other for row in rows) else ""
+    return f"{count} {noun} with its estimate, interval and verdict{others}."
+
+
+# ---------------------------------------------------------------------------------------------
+# On the page
+# ---------------------------------------------------------------------------------------------
 
 
 def visit(self: Any, node: forest) -> None:
     """Write both pictures."""
-    here = self.builder.current_docname
-
-    def link(page: str) -> str:
-        return self.builder.get_relative_uri(here, f"gallery/{page}")
-
-    pictures = [draw(node["rows"], layout, node["range"], link) for layout in (WIDE, NARROW)]
+    pictures = [
+        draw(node["rows"], layout, node["range"], lambda page: link(self.builder, page))
+        for layout in (WIDE, NARROW)
+    ]
     self.body.append(f'<div class="forest-box">{"".join(pictures)}</div>')
 
 

@@ -17,6 +17,7 @@ import npm_package
 import pytest
 import widget_data
 from bs4 import BeautifulSoup
+from measured_pages import Measured
 from sphinx.config import Config
 from sphinx.testing.util import SphinxTestApp
 
@@ -189,3 +190,10 @@ def recorded(tmp_path, monkeypatch):
     evidence = Evidence(widget_data.RECORDED["replay-a-training"])
     evidence.save(recording=RECORDING)
     return evidence
+
+
+@pytest.fixture
+def measured(tmp_path, monkeypatch):
+    monkeypatch.setenv("BN_TUTORIAL_EVIDENCE", str(tmp_path / "docs/gallery/evidence"))
+    monkeypatch.delenv("BN_TUTORIAL_ONLY", raising=False)
+    return Measured(tmp_path)

@@ -1,0 +1,288 @@
+"""One picture of many verdicts: on pages (see measured_pages.py), and as it is drawn."""
+
+import re
+from xml.etree import ElementTree as ET
+
+import forest
+import pytest
+from bs4 import BeautifulSoup
+from measured_pages import KEEP, RATE, SIZE
+
+from bn_tutorial.lab import evidence, figures
+from bn_tutorial.lab.effects import VERDICTS, compare
+
+MINUS = "\N{MINUS SIGN}"
+ROWS = """```{forest}
+# First & <foremost>
+it <helps> | change_the_rate: large
+# Then
+nothing | keep_the_rate: tiny
+```"""
+
+
+@pytest.fixture
+def site(measured):
+    measured.measure(RATE, large=[3.0, 3.1, 3.2], other=[3.0, 3.1, 3.2])
+    measured.measure(KEEP, tiny=[0.2, 0.2, 0.2])
+    measured.page(ROWS)
+    return measured
+
+
+def numbers(*ends, smallest=1.0, unit="points", data="mnist"):
+    """An effect whose interval has about these ends."""
+    low, high = ends
+    middle, spread = (low + high) / 2, (high - low) / 25.412  # by Student's t of two pairs
+    treated = [middle - spread, middle + spread]
+    return compare("e", treated, [0.0, 0.0], unit=unit, smallest=smallest, data=data)
+
+
+def row(*ends, words="words", other=None, **options):
+    return forest.Row(words, RATE, numbers(*ends, **options), other)
+
+
+def drawn(*rows, layout=forest.WIDE, cut=None, where=lambda page: f'href="{page}.html"'):
+    """Draw rows; return the SVG, which must be sound XML."""
+    svg = forest.draw(list(rows), layout, cut, where)
+    ET.fromstring(svg)
+    return BeautifulSoup(svg, "html.parser").svg
+
+
+# ---------------------------------------------------------------------------------------------
+# On the page
+# ---------------------------------------------------------------------------------------------
+
+
+def test_forest_is_drawn_twice_with_a_row_for_each_effect_and_its_headings(site):
+    assert not site.build()
+    pictures = site.read().select(".forest-box > svg")
+    assert [picture["class"] for picture in pictures] == [
+        ["forest", "forest-wide"],
+        ["forest", "forest-narrow"],
+    ]
+    for picture in pictures:
+        parts = [text.get_text() for text in picture.select(".heading, .words, .number")]
+        first = ["First & <foremost>", "it <helps>", "+3.1 (2.7 to 3.5)"]
+        assert parts == [*first, "Then", "nothing", "+0.2 (0.0 to 0.4)"]
+        links = [link["href"] for link in picture.select("a")]
+        assert links == [f"gallery/{RATE}.html", f"gallery/{KEEP}.html"]
+
+
+def test_nothing_has_a_style_of_its_own(site):
+    assert not site.build()
+    assert "style=" not in str(site.read().select_one(".forest-box"))
+
+
+def test_link_is_relative_and_on_its_own_page_a_row_is_a_tab_stop(site):
+    directive = ".. forest::\n\n   here | large\n   there | keep_the_rate: tiny\n"
+    site.write(f"docs/gallery/{RATE}.rst", f"Page\n====\n\n{directive}")
+    assert not site.build()
+    here, there = site.read(f"gallery/{RATE}").select(".forest-wide .forest-row")
+    assert (here.name, here["tabindex"], here.get("href")) == ("g", "0", None)
+    assert (there.name, there["href"]) == ("a", "plot_02_keep_the_rate.html")
+
+
+def test_picture_changes_with_the_evidence(site):
+    site.build()
+    site.measure(RATE, large=[5.0, 5.1, 5.2])
+    assert not site.build()
+    assert site.read().select_one(".number").get_text() == "+5.1 (4.7 to 5.5)"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("a | change_the_rate: tiny\nb | rate: large", "has no effect 'tiny'"),
+        ("a | change_the_rate: tiny\nb | rate: large", "'rate' names"),
+        ("only words", "expected `words | effect`, got 'only words'"),
+        ("# A heading", "expected effects of one unit, got []"),
+        ("a | change_the_rate: large\nb | size: long", "got ['points', 'steps']"),
+        (":range: 3 -3\n\na | change_the_rate: large", "two ascending numbers, got 3 -3"),
+        (":range: 3\n\na | change_the_rate: large", "two ascending numbers, got 3"),
+        ("", "Content block expected"),
+    ],
+)
+def test_mistake_is_a_warning_with_its_place(site, content, message):
+    more = site.evidence(SIZE)
+    more.compare("long", [1, 2, 3], [1, 2, 1], unit="steps", smallest=1)
+    more.save()
+    site.page(f"```{{forest}}\n{content}\n```")
+    warnings = site.build()
+    assert message in warnings
+    assert re.search(r"index\.md:[34]: ", warnings)  # an option has its own line
+
+
+def test_rows_that_are_missing_leave_gaps_while_one_page_is_built(site, monkeypatch):
+    monkeypatch.setenv("BN_TUTORIAL_ONLY", RATE)
+    site.page(ROWS.replace("tiny", "gone"))
+    assert not site.build()
+    page = site.read()
+    assert [gap.get_text() for gap in page.select(".not-measured")] == [
+        "[not measured: keep_the_rate: gone]"
+    ]
+    assert len(page.select(".forest-wide a")) == 1
+    site.page(ROWS.replace("large", "lost").replace("tiny", "gone"))
+    assert not site.build()
+    assert len(site.read().select(".not-measured")) == 2
+    monkeypatch.delenv("BN_TUTORIAL_ONLY")
+    assert "has no effect 'gone'" in site.build()
+
+
+def test_other_data_are_drawn_where_they_are_on_record_in_the_same_unit(site):
+    (site.docs / "record").mkdir()
+    record = site.docs / "record/digits.json"
+    site.measure(RATE, data="digits", large=[2.0, 2.1, 2.2])
+    other = site.evidence(KEEP, data="digits")
+    other.compare("tiny", [1, 2, 3], [1, 2, 1], unit="steps", smallest=1)
+    other.save()
+    evidence.write_record(evidence.make_record([RATE, KEEP], "2026-01-02"), record)
+    site.measure(RATE, large=[3.0, 3.1, 3.2])
+    site.measure(KEEP, tiny=[0.2, 0.2, 0.2])
+    assert not site.build()
+    rows = site.read().select(".forest-wide a")
+    assert [len(row.select(".hollow")) for row in rows] == [1, 0]
+    assert rows[0].title.get_text().endswith(". On digits: +2.1 (1.7 to 2.5), yes")
+
+
+# ---------------------------------------------------------------------------------------------
+# As it is drawn
+# ---------------------------------------------------------------------------------------------
+
+
+def test_every_verdict_has_a_mark_as_in_the_figures():
+    assert set(forest.MARKS) == set(figures.LOOKS) == set(VERDICTS)
+    for one in VERDICTS:
+        for other in VERDICTS:
+            alike = forest.MARKS[one] == forest.MARKS[other]
+            assert alike == (figures.LOOKS[one][1] == figures.LOOKS[other][1])
+    assert len(set(figures.LOOKS.values())) == len(VERDICTS)
+
+
+@pytest.mark.parametrize("layout", [forest.WIDE, forest.NARROW])
+def test_row_stands_where_its_numbers_are(layout):
+    picture = drawn(row(-2.0, 2.0), row(1.0, 5.0), layout=layout, cut=(-6, 6))
+
+    def at(value):  # the axis has a margin of 0.48 at each end
+        share = (value + 6.48) / 12.96
+        return pytest.approx(layout.left + share * (layout.right - layout.left), abs=0.11)
+
+    first, second = picture.select(".forest-row")
+    for found, low, high in ((first, -2, 2), (second, 1, 5)):
+        left, right = re.fullmatch(
+            r"M([\d.]+) [\d.]+H([\d.]+)", found.select_one(".bar")["d"]
+        ).groups()
+        assert (float(left), float(right)) == (at(low), at(high))
+        assert float(re.search(r"\(([\d.]+) ", found.select_one(".mark")["transform"])[1]) == at(
+            (low + high) / 2
+        )
+        band = found.select_one(".band")
+        assert float(band["x"]) == at(-1)
+        assert float(band["width"]) == pytest.approx((layout.right - layout.left) * 2 / 12.96, 0.01)
+    zero = float(re.match(r"M([\d.]+) ", picture.select_one(".zero")["d"])[1])
+    assert zero == at(0)
+    assert not picture.select(".arrow")
+
+
+def test_axis_has_room_for_intervals_what_matters_and_the_other_data():
+    axis = forest.axis_for(
+        [row(2.0, 3.0), row(2.0, 4.0, other=numbers(8.0, 10.0, data="digits"))], forest.WIDE, None
+    )
+    assert (axis.low, axis.high) == pytest.approx((-1.4, 9.4))
+    nothing = forest.axis_for([row(0.0, 0.0, smallest=0)], forest.WIDE, None)
+    assert nothing.low < 0 < nothing.high
+
+
+@pytest.mark.parametrize(
+    ("ends", "points", "marked"),
+    [
+        ((-2, 2), "", True),
+        ((0, 20), "right", True),
+        ((-20, 2), "left", False),
+        ((-30, 20), "left right", True),
+        ((20, 30), "right", False),
+        ((-30, -20), "left", False),
+    ],
+)
+def test_row_that_goes_on_has_an_arrow_and_a_mark_only_where_its_estimate_is(ends, points, marked):
+    (found,) = drawn(row(*ends), cut=(-6, 12)).select(".forest-row")
+    arrows = [re.findall(r"[\d.]+", arrow["d"])[::2] for arrow in found.select(".arrow")]
+    tips = {"left": forest.WIDE.left, "right": forest.WIDE.right}
+    assert [float(x[1]) for x in arrows] == [tips[side] for side in points.split()]
+    for x in arrows:
+        assert min(map(float, x)) >= forest.WIDE.left
+        assert max(map(float, x)) <= forest.WIDE.right
+    assert bool(found.select(".mark")) == marked
+
+
+def test_hollow_dot_is_the_other_data_and_is_left_out_beyond_the_cut():
+    inside, outside = (numbers(x - 1, x + 1, data="digits") for x in (3, 30))
+    rows = row(1, 2, other=inside), row(1, 2, other=outside), row(1, 2)
+    found = drawn(*rows, cut=(-6, 6)).select(".forest-row")
+    assert [len(one.select(".hollow")) for one in found] == [1, 0, 0]
+    assert "On digits: +30 (29 to 31)" in found[1].title.get_text()
+
+
+def test_row_is_told_once_in_words():
+    (found,) = drawn(row(1.2, 2.2, words='a <b> & "c"')).select(".forest-row")
+    assert found.title.get_text() == (
+        'a <b> & "c": +1.7 (1.2 to 2.2) points, yes. '
+        "95 % interval over 2 seeds; matters from 1 points; mnist"
+    )
+    assert not found.has_attr("aria-label")  # which would have to repeat what is seen
+    assert found.find(True) == found.title  # the name of its parent, if it comes first
+
+
+@pytest.mark.parametrize(
+    ("count", "other", "label"),
+    [
+        (1, None, "1 comparison, a link with its estimate, interval and verdict."),
+        (2, None, "2 comparisons, each a link with its estimate, interval and verdict."),
+        (
+            2,
+            numbers(1, 2),
+            "2 comparisons, each a link with its estimate, interval and verdict, "
+            "and the estimate on the other data set.",
+        ),
+    ],
+)
+def test_picture_is_a_group_that_says_what_it_holds(count, other, label):
+    picture = drawn(forest.Row("heading"), *[row(1, 2, other=other)] * count)
+    assert (picture["role"], picture["aria-label"]) == ("group", label)
+
+
+def test_scale_is_not_read_aloud_and_has_true_signs():
+    scale = drawn(row(-3, 3, unit="a < b")).find("g")
+    assert scale["aria-hidden"] == "true"
+    ticks = [tick.get_text() for tick in scale.select(".tick")]
+    assert ticks[-1] == "a < b"
+    assert "0" in ticks
+    assert f"{MINUS}2" in ticks or f"{MINUS}3" in ticks
+    assert not any("-" in tick for tick in ticks)
+    assert forest.tick_label(-0.0) == "0"
+
+
+@pytest.mark.parametrize("layout", [forest.WIDE, forest.NARROW])
+def test_all_that_is_drawn_lies_within_the_picture(layout):
+    picture = drawn(forest.Row("heading"), row(-40, 2), row(1, 50), layout=layout, cut=(-6, 12))
+    _, _, width, height = map(float, picture["viewbox"].split())
+    assert float(picture["width"]) == width == layout.width
+    for part in picture.select("text, rect, circle"):
+        x, y = float(part.get("x", part.get("cx"))), float(part.get("y", part.get("cy")))
+        assert 0 <= x <= width
+        assert 0 <= y <= height
+    for one in picture.select(".touch"):
+        assert float(one["height"]) >= 24  # easy to hit
+
+
+@pytest.mark.parametrize(
+    ("ends", "kind", "words"),
+    [
+        ((2, 3), "yes", "yes"),
+        ((0.2, 0.4), "small", "yes, but small"),
+        ((-3, 3), "undecided", "undecided"),
+        ((-2, -0.5), "opposite-size-open", "the opposite, size open"),
+    ],
+)
+def test_row_has_the_class_and_the_words_of_its_verdict(ends, kind, words):
+    (found,) = drawn(row(*ends)).select(".forest-row")
+    assert found["class"] == ["forest-row", f"verdict-{kind}"]
+    assert f"points, {words}. " in found.title.get_text()
