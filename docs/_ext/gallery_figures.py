@@ -18,12 +18,12 @@ from bn_tutorial.lab import figures
 # A colour is always the value of a style property; an id such as href="#abc123" is not.
 COLOUR = re.compile(r"(?<=: )#[0-9a-f]{6}\b")
 
-LEAD = "gallery/leads/{page}/{name}.rst.txt"  # below docs: what a page opens with
+LEAD = "sphx-glr-lead"  # the class of the figure that its page opens with: see lead_figure.py
 
 IMAGE = """
 .. image:: /{path}
    :alt: {alt}
-   :class: sphx-glr-single-img only-{theme}
+   :class: sphx-glr-single-img only-{theme}{lead}
    :width: {width}
    :height: {height}
    :loading: lazy
@@ -36,43 +36,23 @@ def scrape(_block: Any, block_vars: dict[str, Any], gallery_conf: dict[str, Any]
     paths = block_vars["image_path_iterator"]
     try:
         numbered = zip(plt.get_fignums(), paths, strict=False)  # the paths never end
-        return "".join(place(plt.figure(number), Path(path), docs) for number, path in numbered)
+        return "".join(show(plt.figure(number), Path(path), docs) for number, path in numbered)
     finally:
         plt.close("all")
-
-
-def place(figure: Figure, png: Path, docs: Path) -> str:
-    """Write one figure; show it here, unless the page opens with it (see lead_figure.py)."""
-    shown = show(figure, png, docs)
-    if not figures.is_lead(figure):
-        return shown
-    lead = docs / LEAD.format(page=png.relative_to(docs / "gallery").parts[0], name=script_of(png))
-    if lead.exists():
-        raise ValueError(f"{lead.stem} has two figures with lead=True, expected one")
-    lead.parent.mkdir(parents=True, exist_ok=True)
-    lead.write_text(shown, encoding="utf-8")
-    return ""
-
-
-def script_of(png: Path) -> str:
-    """Return the name of the script that a figure's file is called after.
-
-    >>> script_of(Path("sphx_glr_plot_01_x_003.png"))
-    'plot_01_x'
-    """
-    return re.sub(r"^sphx_glr_(.*)_\d+$", r"\1", png.stem)
 
 
 def show(figure: Figure, png: Path, docs: Path) -> str:
     """Write one figure; return the two image directives, of which a page shows one."""
     alt, light = figures.alt_text(figure), draw(figure, png)
     width, height = (figure.get_size_inches() * 96).round().astype(int)  # CSS pixels
-    shown = ""
+    shown, lead = "", f" {LEAD}" if figures.is_lead(figure) else ""
     for theme, svg in (("light", light), ("dark", darken(light))):
         path = png.with_name(f"{png.stem}_{theme}.svg")
         path.write_text(svg, encoding="utf-8")
         name = path.relative_to(docs).as_posix()
-        shown += IMAGE.format(path=name, alt=alt, theme=theme, width=width, height=height)
+        shown += IMAGE.format(
+            path=name, alt=alt, theme=theme, lead=lead, width=width, height=height
+        )
     return shown
 
 

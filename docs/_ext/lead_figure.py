@@ -1,47 +1,61 @@
 """The directive ``lead-figure``: a page of the gallery opens with a figure that it draws below.
 
-``.. lead-figure::`` in a script's docstring shows the figure that the script makes with
-``new_figure(..., lead=True)``. The scraper of the figures has written its images before Sphinx
-reads the page.
+``.. lead-figure::`` in a script's docstring is where the figure stands that the script makes with
+``new_figure(..., lead=True)``: it is moved there from below the code that draws it. A page has one
+of each, or neither.
 """
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 from docutils import nodes
-from docutils.statemachine import StringList
+from evidence_roles import gap, only_one_page
 from gallery_figures import LEAD
 from sphinx.application import Sphinx
+from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
+
+logger = logging.getLogger(__name__)
+
+
+class lead_figure(nodes.General, nodes.Element):  # noqa: N801  (docutils' way to name nodes)
+    """The place for it."""
 
 
 class LeadFigure(SphinxDirective):
-    """Show the figure of this page that is its answer."""
+    """Keep the place."""
 
     def run(self) -> list[nodes.Node]:
-        """Return the images, light and dark."""
-        parts = Path(self.env.docname).parts
-        if len(parts) != 3 or parts[0] != "gallery":
-            raise self.error("lead-figure: only a page of the gallery has a lead figure")
-        written = Path(self.env.srcdir, LEAD.format(page=parts[1], name=parts[2]))
-        self.env.note_dependency(str(written))
-        if not written.is_file():
-            if os.environ.get("BN_TUTORIAL_ONLY"):
-                return [nodes.strong("", "[not drawn]", classes=["not-measured"])]
-            raise self.error(f"lead-figure: {self.env.docname} makes no figure with lead=True")
-        lines = written.read_text(encoding="utf-8").splitlines()
-        return self.parse_content_to_nodes_from(lines, str(written))
+        """Return the place, which knows its line."""
+        place = lead_figure()
+        self.set_source_info(place)
+        return [place]
 
-    def parse_content_to_nodes_from(self, lines: list[str], source: str) -> list[nodes.Node]:
-        """Parse lines that are not the directive's own."""
-        box = nodes.container(classes=["lead-figure"])
-        self.state.nested_parse(StringList(lines, source), self.content_offset, box)
-        return [box]
+
+def move(app: Sphinx, doctree: nodes.document) -> None:
+    """Put the images of the figure, light and dark, into its place."""
+    places = list(doctree.findall(lead_figure))
+    images = [image for image in doctree.findall(nodes.image) if LEAD in image["classes"]]
+    figures = len(images) // 2
+    missing = not images and only_one_page()  # another page's script has not run
+    if places and missing:
+        app.env.note_reread()
+    elif len(places) != figures or figures > 1:
+        logger.warning(
+            "lead-figure: expected one directive and one figure with lead=True, got %d and %d",
+            len(places),
+            figures,
+            location=places[0] if places else app.env.docname,
+        )
+    for image in images:
+        image.parent.remove(image)
+    for place in places:  # of several, the first has the figure
+        shown = nodes.container("", *images, classes=["lead-figure"])
+        place.replace_self(nodes.paragraph("", "", gap("the figure")) if missing else shown)
+        images = []
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
-    """Register the directive."""
+    """Register both."""
     app.add_directive("lead-figure", LeadFigure)
+    app.connect("doctree-read", move)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

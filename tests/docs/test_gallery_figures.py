@@ -39,6 +39,15 @@ def test_scraper_shows_a_light_and_a_dark_figure_with_its_description(folder):
     assert (folder / "sphx_glr_plot_001.png").is_file()
 
 
+def test_figure_that_its_page_opens_with_is_marked_as_such(folder):
+    for lead in (True, False):
+        figures.new_figure(alt="An empty panel, nothing more.", lead=lead)
+    shown = scrape(folder)
+    marked = [f"single-img only-{theme} {gallery_figures.LEAD}" for theme in ("light", "dark")]
+    assert [shown.count(classes) for classes in marked] == [1, 1]
+    assert shown.count(gallery_figures.LEAD) == 2
+
+
 def test_scraper_takes_every_open_figure_and_closes_it(folder):
     for number in range(3):
         figures.new_figure(alt=f"Empty panel number {number}.")
