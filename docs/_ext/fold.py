@@ -12,7 +12,7 @@ from html import escape
 from docutils import nodes
 from sphinx.application import Sphinx
 
-MARK = re.compile(r"# fold: (.+)\n")
+MARK = re.compile(r" *# fold: (.+)\n")  # sphinx-gallery indents what has numbered lines
 
 
 def fold(app: Sphinx, doctree: nodes.document) -> None:
@@ -20,17 +20,17 @@ def fold(app: Sphinx, doctree: nodes.document) -> None:
     if not app.env.docname.startswith("gallery/"):
         return
     for block in list(doctree.findall(nodes.literal_block)):
-        if found := MARK.match(block.astext()):
-            text = block.astext()[found.end() :]
-            bare = nodes.literal_block(text, text, **block.attributes)
-            summary = f'<details class="folded-code"><summary>{escape(found[1])}</summary>'
-            block.replace_self(
-                [
-                    nodes.raw("", summary, format="html"),
-                    bare,
-                    nodes.raw("", "</details>", format="html"),
-                ]
-            )
+        marked = MARK.match(block.astext())
+        if marked and block.get("language", "").lower() == "python":  # output has none
+            # Sphinx colours a block only if its source is its text.
+            block.rawsource = block.astext()[marked.end() :]
+            block[:] = [nodes.Text(block.rawsource)]
+            numbers = block.get("highlight_args", {})
+            if "linenostart" in numbers:
+                block["highlight_args"] = {**numbers, "linenostart": numbers["linenostart"] + 1}
+            opened = f'<details class="folded-code"><summary>{escape(marked[1])}</summary>'
+            closed = nodes.raw("", "</details>", format="html")
+            block.replace_self([nodes.raw("", opened, format="html"), block, closed])
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
