@@ -1,9 +1,10 @@
 """Every comparison of the site: a table, the numbers seed by seed, and how the build agrees.
 
 ``{comparisons}`` shows all effects of this build: estimate, what matters, verdict, the verdict that
-is left after Holm's correction for all of them, how long was trained, and the verdict on record.
+is left after Holm's correction for all of them, and how long was trained. ``{reproduced}`` compares
+the verdicts with those on record; every build ends by saying in its log what it says.
 The record of a data set, ``docs/record/<name>.json``, is written by ``nox -s record`` from a whole
-build. Every build ends by saying how many of its verdicts are those on record.
+build.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any
 
 import gallery_state
 from docutils import nodes
-from evidence_roles import facts, measured, saved_pages
+from evidence_roles import estimate, only_one_page, show_effect, show_verdict
 from sphinx.application import Sphinx
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
@@ -32,59 +33,135 @@ COLUMNS = ("comparison", "estimate", "matters from", "verdict", "with all counte
 SEEDS = "seed-by-seed.csv"  # beside the page of comparisons
 
 
+# ---------------------------------------------------------------------------------------------
+# What was compared
+# ---------------------------------------------------------------------------------------------
+
+
+def compared(docs: Path) -> list[tuple[str, Effect]]:
+    """Return the effects of this build, each with its page.
+
+    Raises
+    ------
+    LookupError
+        If the evidence of a page is damaged; while one page is built, it is left out instead.
+    """
+    found = []
+    for page in gallery_state.scripts_in(docs.parent / "tutorial_src"):
+        if evidence.path_of(page).is_file():
+            try:
+                found += [(page, effect) for effect in evidence.recall(page).effects.values()]
+            except LookupError:
+                if not only_one_page():
+                    raise
+    return found
+
+
+def kept(effects: list[Effect]) -> list[bool]:
+    """Tell for each effect whether its verdict is decided, and remains so when all are counted."""
+    return [
+        effect.verdict != "undecided" and p < 1 - effect.confidence
+        for effect, p in zip(effects, holm(effects), strict=True)
+    ]
+
+
+def after_holm(effect: Effect, remains: bool) -> str:
+    """Say what is left of a verdict: one that does not hold may be a weaker one, not none."""
+    if effect.verdict == "undecided":
+        return "undecided"
+    return "holds" if remains else "does not hold"
+
+
+def this_build(docs: Path) -> Record | None:
+    """Return what this build has measured, if anything.
+
+    Raises
+    ------
+    LookupError
+        As for :func:`compared`.
+    ValueError
+        If it is of several data sets.
+    """
+    pages = dict.fromkeys(page for page, _ in compared(docs))
+    today = datetime.now(UTC).date().isoformat()
+    return evidence.make_record(pages, today) if pages else None
+
+
+def agreement(docs: Path) -> tuple[str, list[Agreement]]:
+    """Return a sentence about this build and the record, and the verdicts that differ.
+
+    Raises
+    ------
+    LookupError
+        If evidence or the record is damaged.
+    """
+    try:
+        now = this_build(docs)
+    except ValueError as error:  # one page was built on other data than the rest
+        return f"This build cannot be compared with a record: {error}.", []
+    if now is None:
+        return "This build has compared nothing.", []
+    path = record_of(now, docs)
+    if not path.is_file():
+        return f"There is no record of a build on {now.data['title']} yet.", []
+    then = evidence.read_record(path)
+    found = evidence.agreements(then, now)
+    if only_one_page():
+        found = [one for one in found if one.now]
+    different = [one for one in found if not one.same]
+    sentence = (
+        f"{len(found) - len(different)} of {len(found)} verdicts of this build on "
+        f"{now.data['title']} are those on record, of {then.date} "
+        f"(PyTorch {then.versions['torch']}, {then.device})."
+    )
+    return sentence, different
+
+
+def record_of(record: Record, docs: Path) -> Path:
+    """Return where a record is kept."""
+    return docs / "record" / f"{record.data['name']}.json"
+
+
+def words(effect: Effect | None) -> str:
+    """Return an estimate and its verdict."""
+    return f"{estimate(effect)}: {VERDICTS[effect.verdict].words}" if effect else "missing"
+
+
+# ---------------------------------------------------------------------------------------------
+# On the page
+# ---------------------------------------------------------------------------------------------
+
+
 class Comparisons(SphinxDirective):
     """Show the table, by page."""
 
     def run(self) -> list[nodes.Node]:
-        """Return a sentence and the table; read again whenever any evidence changes."""
-        docs = Path(self.env.srcdir)
-        for page in gallery_state.scripts_in(docs.parent / "tutorial_src"):
-            self.env.note_dependency(str(evidence.path_of(page)))
-        pages = {page: saved.effects for page, saved in saved_pages(docs).items() if saved.effects}
-        everything = [effect for effects in pages.values() for effect in effects.values()]
-        adjusted = dict(zip(map(id, everything), holm(everything), strict=True))
-        decided = [effect for effect in everything if effect.verdict != "undecided"]
-        left = sum(adjusted[id(effect)] < 1 - effect.confidence for effect in decided)
+        """Return a sentence and the table."""
+        self.env.note_reread()  # a new script's effects are to be among them
+        try:
+            found = compared(Path(self.env.srcdir))
+        except LookupError as error:
+            raise self.error(f"comparisons: {error}") from error
+        effects = [effect for _, effect in found]
+        remain = kept(effects)
+        decided = sum(effect.verdict != "undecided" for effect in effects)
         text = (
-            f"This build made {len(everything)} comparisons. {len(decided)} of them have a verdict "
-            f"other than undecided; {left} keep it when all are counted (Holm's correction)."
+            f"This build made {len(effects)} comparisons. {decided} of them have a verdict other "
+            f"than undecided; {sum(remain)} keep it when all are counted (Holm's correction)."
         )
-        return [nodes.paragraph("", text), self.table(pages, adjusted)]
-
-    def table(self, pages: dict[str, dict[str, Effect]], adjusted: dict[int, float]) -> nodes.Node:
-        """Return the table of all effects."""
-        rows: list[list[nodes.Node]] = []
-        for page, effects in pages.items():
-            for effect in effects.values():
-                kept = adjusted[id(effect)] < 1 - effect.confidence
-                after = "the same" if kept or effect.verdict == "undecided" else "undecided"
-                verdict = VERDICTS[effect.verdict]
-                look = f"verdict verdict-{effect.verdict.replace(' ', '-')}"
-                told = f"{verdict.meaning} {facts(effect)}"
-                rows.append(
-                    [
-                        measured("", effect.name, page=page, facts=facts(effect), look="effect"),
-                        nodes.Text(f"{effect.estimate()} {effect.unit}"),
-                        nodes.Text(f"{effect.smallest:g}" if effect.smallest else "any"),
-                        measured("", verdict.words, page=page, facts=told, look=look),
-                        nodes.Text(after),
-                        nodes.Text(effect.horizon),
-                    ]
-                )
-        return as_table(COLUMNS, rows)
-
-
-def as_table(columns: tuple[str, ...], rows: list[list[nodes.Node]]) -> nodes.table:
-    """Lay out cells with headings."""
-    group = nodes.tgroup(cols=len(columns))
-    group += [nodes.colspec(colwidth=1) for _ in columns]
-    head = nodes.row("", *(nodes.entry("", nodes.paragraph("", name)) for name in columns))
-    group += nodes.thead("", head)
-    body = nodes.tbody()
-    for row in rows:
-        body += nodes.row("", *(nodes.entry("", nodes.paragraph("", "", cell)) for cell in row))
-    group += body
-    return nodes.table("", group, classes=["comparisons"])
+        rows: list[list[nodes.Node]] = [
+            [
+                show_effect(page, effect, effect.name),
+                nodes.Text(estimate(effect)),
+                nodes.Text(f"{effect.smallest:g}" if effect.smallest else "any"),
+                show_verdict(page, effect),
+                nodes.Text(after),
+                nodes.Text(effect.horizon),
+            ]
+            for (page, effect), after in zip(found, map(after_holm, effects, remain), strict=True)
+        ]
+        shown: list[nodes.Node] = [nodes.paragraph("", text)]
+        return [*shown, as_table(COLUMNS, rows)] if rows else shown
 
 
 class Reproduced(SphinxDirective):
@@ -92,58 +169,36 @@ class Reproduced(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """Return a sentence, and the verdicts that differ."""
-        docs = Path(self.env.srcdir)
-        for page in gallery_state.scripts_in(docs.parent / "tutorial_src"):
-            self.env.note_dependency(str(evidence.path_of(page)))
-        for path in docs.glob("record/*.json"):
-            self.env.note_dependency(str(path))
-        sentence, different = agreement(docs)
-        found: list[nodes.Node] = [nodes.paragraph("", sentence)]
-        if different:
-            rows: list[list[nodes.Node]] = [
-                [
-                    nodes.Text(one.name),
-                    nodes.Text(words(one.then)),
-                    nodes.Text(words(one.now)),
-                ]
-                for one in different
-            ]
-            found.append(as_table(("comparison", "on record", "in this build"), rows))
-        return found
+        self.env.note_reread()
+        try:
+            sentence, different = agreement(Path(self.env.srcdir))
+        except LookupError as error:
+            raise self.error(f"reproduced: {error}") from error
+        rows: list[list[nodes.Node]] = [
+            [nodes.Text(text) for text in (one.page, one.name, words(one.then), words(one.now))]
+            for one in different
+        ]
+        shown: list[nodes.Node] = [nodes.paragraph("", sentence)]
+        columns = ("page", "comparison", "on record", "in this build")
+        return [*shown, as_table(columns, rows)] if rows else shown
 
 
-def words(effect: Effect | None) -> str:
-    """Return an estimate and its verdict."""
-    if effect is None:
-        return "missing"
-    return f"{effect.estimate()} {effect.unit}: {VERDICTS[effect.verdict].words}"
+def as_table(columns: tuple[str, ...], rows: list[list[nodes.Node]]) -> nodes.table:
+    """Lay out cells with headings."""
+
+    def row(cells: list[nodes.Node]) -> nodes.row:
+        return nodes.row("", *(nodes.entry("", nodes.paragraph("", "", cell)) for cell in cells))
+
+    group = nodes.tgroup(cols=len(columns))
+    group += [nodes.colspec(colwidth=1) for _ in columns]
+    group += nodes.thead("", row([nodes.Text(name) for name in columns]))
+    group += nodes.tbody("", *map(row, rows))
+    return nodes.table("", group, classes=["comparisons"])
 
 
-def this_build(docs: Path) -> Record | None:
-    """Return what this build has measured, if anything."""
-    pages = [page for page, saved in saved_pages(docs).items() if saved.effects]
-    today = datetime.now(UTC).date().isoformat()
-    return evidence.make_record(pages, today) if pages else None
-
-
-def agreement(docs: Path) -> tuple[str, list[Agreement]]:
-    """Return a sentence about this build and the record, and the verdicts that differ."""
-    now = this_build(docs)
-    if now is None:
-        return "This build has compared nothing.", []
-    path = docs / "record" / f"{now.data['name']}.json"
-    try:
-        then = evidence.read_record(path)
-    except LookupError:
-        return f"There is no record of a build on {now.data['title']} yet.", []
-    found = evidence.agreements(then, now)
-    different = [one for one in found if not one.same]
-    same = len(found) - len(different)
-    sentence = (
-        f"{same} of {len(found)} verdicts of this build on {now.data['title']} are those on "
-        f"record, of {then.date} (PyTorch {then.versions['torch']}, {then.device})."
-    )
-    return sentence, different
+# ---------------------------------------------------------------------------------------------
+# At the end of a build, and after it
+# ---------------------------------------------------------------------------------------------
 
 
 def finish(app: Sphinx, exception: Exception | None) -> None:
@@ -151,14 +206,18 @@ def finish(app: Sphinx, exception: Exception | None) -> None:
     if exception or app.builder.format != "html":
         return
     docs = Path(app.srcdir)
+    try:
+        found = compared(docs)
+        sentence, different = agreement(docs)
+    except LookupError as error:
+        logger.warning("comparisons: %s", error)
+        return
     with Path(app.outdir, SEEDS).open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(("page", "comparison", "unit", "seed", "treated", "control"))
-        for page, saved in saved_pages(docs).items():
-            for effect in saved.effects.values():
-                for seed, pair in zip(effect.seeds, effect.pairs, strict=True):
-                    writer.writerow((page, effect.name, effect.unit, seed, *pair))
-    sentence, different = agreement(docs)
+        for page, effect in found:
+            for seed, pair in zip(effect.seeds, effect.pairs, strict=True):
+                writer.writerow((page, effect.name, effect.unit, seed, *pair))
     logger.info(sentence, color="bold")
     for one in different:
         logger.info(
@@ -167,11 +226,22 @@ def finish(app: Sphinx, exception: Exception | None) -> None:
 
 
 def write_record(docs: Path) -> Path:
-    """Write the record of the build that is there; return its file."""
-    record = this_build(docs)
-    if record is None:
-        raise SystemExit("there is no evidence of a build: run nox -s docs first")
-    path = docs / "record" / f"{record.data['name']}.json"
+    """Write the record of the build that is there; return its file.
+
+    Raises
+    ------
+    LookupError
+        If it has compared nothing, or is not whole: a script is not as it ran.
+    ValueError
+        If it is of several data sets.
+    """
+    source, gallery = docs.parent / "tutorial_src", docs / "gallery"
+    scripts = gallery_state.scripts_in(source)
+    if old := [page for page in scripts if not gallery_state.is_current(page, source, gallery)]:
+        raise LookupError(f"not built as they are now: {', '.join(old)}. Run nox -s docs first.")
+    if (record := this_build(docs)) is None:
+        raise LookupError("no script has compared anything")
+    path = record_of(record, docs)
     path.parent.mkdir(exist_ok=True)
     evidence.write_record(record, path)
     return path
@@ -179,6 +249,7 @@ def write_record(docs: Path) -> Path:
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register both directives and the last words of a build."""
+    app.setup_extension("evidence_roles")
     app.add_directive("comparisons", Comparisons)
     app.add_directive("reproduced", Reproduced)
     app.connect("build-finished", finish)
@@ -186,6 +257,9 @@ def setup(app: Sphinx) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    docs = Path(sys.argv[1])
-    os.environ.setdefault("BN_TUTORIAL_EVIDENCE", str(docs / "gallery" / "evidence"))
-    print(f"The record is in {write_record(docs)}")  # noqa: T201
+    here = Path(sys.argv[1])
+    os.environ["BN_TUTORIAL_EVIDENCE"] = str(here / "gallery" / "evidence")
+    try:
+        print(f"The record is in {write_record(here)}")  # noqa: T201
+    except (LookupError, ValueError) as error:
+        sys.exit(f"No record was written: {error}")
