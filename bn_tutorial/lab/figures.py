@@ -220,31 +220,45 @@ def draw_spread(
 def label_lines(ax: Axes, *, gap: float = 0.06, fontsize: float = 10.0) -> None:
     """Write the label of each line beside its last point, instead of a legend.
 
-    Labels are moved apart, by at least ``gap`` of the height of the axes, and stand to the right.
-    Call it last, when the limits of the axes are what they will be.
+    Labels stand to the right of the axes, at least ``gap`` of their height apart, and a stroke in
+    the line's colour leads to each. Call this last, when the limits of the axes are what they will
+    be.
     """
-    lines = [line for line in ax.get_lines() if not str(line.get_label()).startswith("_")]
-    ax.get_xlim(), ax.get_ylim()  # which matplotlib computes only when somebody asks
-    to_axes = ax.transData + ax.transAxes.inverted()
-    ends = []
-    for line in lines:
-        points = np.column_stack([np.asarray(v, dtype=float) for v in line.get_data()])
-        finite = points[np.isfinite(points).all(axis=1)]
-        ends.append(to_axes.transform(finite[-1]) if len(finite) else np.array([1.0, 0.0]))
-    height = -np.inf
-    for place in sorted(range(len(lines)), key=lambda i: ends[i][1]):
-        height = max(ends[place][1], height + gap)
+    ax.autoscale_view()  # which matplotlib else puts off until it draws
+    labelled = []
+    for line in ax.get_lines():
+        if not str(line.get_label()).startswith("_"):
+            points = np.asarray(line.get_xydata(), dtype=float)
+            finite = points[np.isfinite(points).all(axis=1)]
+            to_axes = line.get_transform() + ax.transAxes.inverted()
+            end = to_axes.transform(finite[-1]) if len(finite) else (1.0, 0.0)
+            labelled.append((line, *np.clip(end, 0.0, 1.0)))
+    labelled.sort(key=lambda found: found[2])
+    heights = _apart([y for _, _, y in labelled], gap)
+    for (line, x, y), height in zip(labelled, heights, strict=True):
+        stroke = {"arrowstyle": "-", "color": line.get_color(), "relpos": (0, 0.5), "shrinkB": 0}
         ax.annotate(
-            str(lines[place].get_label()),
-            (min(ends[place][0], 1.0), min(max(ends[place][1], 0.0), 1.0)),
-            xytext=(1.02, height),
+            str(line.get_label()),
+            (x, y),
+            xytext=(1.06, height),
             xycoords="axes fraction",
             textcoords="axes fraction",
             va="center",
             fontsize=fontsize,
-            color=lines[place].get_color(),
+            arrowprops=stroke,
             annotation_clip=False,
         )
+
+
+def _apart(heights: Sequence[float], gap: float) -> list[float]:
+    """Move ascending heights apart, upwards, and from the top of the axes down again."""
+    moved: list[float] = []
+    for height in heights:
+        moved.append(max(height, moved[-1] + gap) if moved else height)
+    for place in reversed(range(len(moved))):
+        above = moved[place + 1] - gap if place + 1 < len(moved) else 1.0
+        moved[place] = min(moved[place], above)
+    return moved
 
 
 #: Colour and marker of each verdict, for rows of effects.

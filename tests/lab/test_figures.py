@@ -8,6 +8,7 @@ from matplotlib.colors import to_hex, to_rgb
 from scipy.spatial import ConvexHull
 
 from bn_tutorial.lab import figures
+from bn_tutorial.lab.effects import VERDICTS, compare
 
 
 @pytest.fixture(autouse=True)
@@ -259,3 +260,124 @@ def test_each_direction_of_a_block_is_named_beside_it_in_legible_letters():
     assert SHAPE[1] < x < right + 0.3
     assert bottom - 0.3 < y < bottom + 1
     assert not ax.axison
+
+
+def labels_of(ax):
+    """The labels of lines, by what they say."""
+    return {text.get_text(): text for text in ax.texts}
+
+
+def test_label_of_a_line_stands_beside_its_end_and_a_stroke_in_its_colour_leads_there():
+    _, ax = figures.new_figure(alt="Two rising lines.")
+    ax.plot([0, 1, 2], [0, 1, 4], label="long")
+    ax.plot([0, 1, np.nan], [0, 1, 2], label="short", color=figures.COLORS["pink"])
+    ax.plot([0, 1], [1, 1])  # without a label
+    ax.set(xlim=(0, 2), ylim=(0, 4))
+    figures.label_lines(ax)
+    found = labels_of(ax)
+    assert set(found) == {"long", "short"}
+    assert found["long"].xy == pytest.approx((1, 1))
+    assert found["short"].xy == pytest.approx((0.5, 0.25))
+    for text, height in ((found["long"], 1), (found["short"], 0.25)):
+        assert text.get_position()[0] > 1
+        assert text.get_position()[1] == pytest.approx(height)
+        assert to_hex(text.get_color()) == to_hex(plt.rcParams["text.color"])  # legible
+    assert to_hex(found["short"].arrow_patch.get_edgecolor()) == figures.COLORS["pink"]
+
+
+@pytest.mark.parametrize("ends", [[0, 0, 0], [1, 1, 1], [0.5, 0.5, 0.49], [0.1, 0.95, 0.99]])
+def test_labels_are_apart_in_the_order_of_their_lines_and_within_the_axes(ends):
+    _, ax = figures.new_figure(alt="Three flat lines.")
+    for number, end in enumerate(ends):
+        ax.plot([0, 1], [end, end], label=f"line {number}")
+    ax.set_ylim(0, 1)
+    figures.label_lines(ax, gap=0.1)
+    found = labels_of(ax)
+    heights = [found[f"line {number}"].get_position()[1] for number in range(3)]
+    by_height = sorted(heights)
+    assert np.diff(by_height).min() >= 0.1 - 1e-9
+    assert by_height[0] >= 0
+    assert by_height[-1] <= 1 + 1e-9
+    assert [ends[i] for i in np.argsort(heights)] == sorted(ends)
+
+
+def test_line_that_leaves_the_axes_or_was_never_there_is_labelled_at_their_edge():
+    _, ax = figures.new_figure(alt="Lines that leave the axes.")
+    ax.set(yscale="log", ylim=(1e-3, 1), xlim=(0, 1))
+    ax.plot([0, 1], [1, 1e-9], label="falls")
+    ax.plot([0, 1], [1, 0], label="is zero in the end")
+    ax.plot([0, 1], [np.nan, np.inf], label="diverged")
+    ax.axhline(0.1, label="level")
+    figures.label_lines(ax)
+    found = labels_of(ax)
+    heights = {name: text.get_position()[1] for name, text in found.items()}
+    assert heights.pop("level") == pytest.approx(2 / 3)
+    assert found["level"].xy[0] == pytest.approx(1)
+    assert sorted(heights.values()) == pytest.approx([0, 0.06, 0.12])
+
+
+def test_labels_count_with_limits_that_matplotlib_has_put_off():
+    _, ax = figures.new_figure(alt="One rising line.")
+    ax.plot([0, 10], [0, 50], label="line")
+    figures.label_lines(ax)
+    (text,) = ax.texts
+    assert text.xy == pytest.approx((21 / 22, 21 / 22))  # a margin of 5 % at each end
+
+
+# ---------------------------------------------------------------------------------------------
+# Effects
+# ---------------------------------------------------------------------------------------------
+
+
+def effect(middle, spread, *, smallest=1.0, unit="points", name="a - b"):
+    treated = [middle - spread, middle + spread]
+    return compare(name, treated, [0.0, 0.0], unit=unit, smallest=smallest)
+
+
+def test_effects_are_rows_from_top_to_bottom_of_interval_and_estimate():
+    effects = [effect(3, 0.1, name="first"), effect(0, 0.01), effect(-3, 1, smallest=0.5)]
+    _, ax = figures.new_figure(alt="Three rows of effects.")
+    figures.draw_effects(ax, effects)
+    bars, points, (zero,) = ax.lines[0:6:2], ax.lines[1:6:2], ax.lines[6:]
+    for row, (one, bar, point) in enumerate(zip(effects, bars, points, strict=True)):
+        assert bar.get_xydata().tolist() == [[one.low, row], [one.high, row]]
+        assert point.get_xydata().tolist() == [[one.mean, row]]
+        color, marker = figures.LOOKS[one.verdict]
+        assert bar.get_color() == point.get_color() == figures.COLORS[color]
+        assert point.get_marker() == marker
+    assert set(zero.get_xdata()) == {0}
+    bands = [(band.get_x(), band.get_y(), band.get_width()) for band in ax.patches]
+    assert bands == [(-1, -0.5, 2), (-1, 0.5, 2), (-0.5, 1.5, 1)]
+    assert ax.get_ylim() == (2.5, -0.5)
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["first", "a - b", "a - b"]
+    assert ax.get_xlabel() == "points"
+    low, high = ax.get_xlim()
+    assert low < min(one.low for one in effects)
+    assert high > max(one.high for one in effects)
+
+
+def test_rows_and_axis_may_be_named_otherwise():
+    _, ax = figures.new_figure(alt="A row of an effect.")
+    figures.draw_effects(ax, [effect(1, 1)], labels=["other"], unit="test accuracy (points)")
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["other"]
+    assert ax.get_xlabel() == "test accuracy (points)"
+
+
+@pytest.mark.parametrize("units", [("points", "nat"), ()])
+def test_effects_of_several_units_or_none_are_refused(units):
+    _, ax = figures.new_figure(alt="No row of an effect.")
+    with pytest.raises(ValueError, match="effects of one unit"):
+        figures.draw_effects(ax, [effect(1, 1, unit=unit) for unit in units])
+
+
+def test_every_verdict_has_a_look_that_no_other_has_and_marks_of_the_palette():
+    assert set(figures.LOOKS) == set(VERDICTS)
+    assert len(set(figures.LOOKS.values())) == len(VERDICTS)
+    assert {color for color, _ in figures.LOOKS.values()} <= set(figures.COLORS)
+
+
+@pytest.mark.parametrize("lead", [True, False])
+def test_figure_knows_whether_its_page_opens_with_it(lead):
+    figure, _ = figures.new_figure(alt="An empty panel, nothing more.", lead=lead)
+    assert figures.is_lead(figure) == lead
+    assert not figures.is_lead(plt.figure())
