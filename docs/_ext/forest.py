@@ -63,11 +63,11 @@ class Layout:
     left: int  # where the axis begins
     right: int  # where it ends
     row: int  # height of a row
-    above: bool  # whether the words stand above their bar
+    above: bool  # whether the words stand above bar and number
 
 
-WIDE = Layout("wide", 720, 300, 560, 27, above=False)
-NARROW = Layout("narrow", 340, 8, 332, 50, above=True)
+WIDE = Layout("wide", 720, 270, 530, 27, above=False)
+NARROW = Layout("narrow", 340, 8, 160, 50, above=True)
 TOP, HEADING = 8, 24
 
 
@@ -229,6 +229,7 @@ def one_row(row: Row, effect: Effect, layout: Layout, axis: Axis, top: int, wher
     """Return one row: a link, or on the page itself a stop for the keyboard."""
     middle = top + (layout.row - 14 if layout.above else layout.row / 2)
     line, indent = (top + 16, 8) if layout.above else (middle + 5, 12)
+    number = f'class="number" x="{layout.width - 8}" y="{middle + 5}"'
     tag = "a" if where.startswith("href") else "g"
     return "".join(
         [
@@ -237,7 +238,7 @@ def one_row(row: Row, effect: Effect, layout: Layout, axis: Axis, top: int, wher
             f'<rect class="touch" x="0" y="{top}" width="{layout.width}" height="{layout.row}"/>',
             *marks(row, effect, axis, middle, 20 if layout.above else layout.row),
             f'<text class="words" x="{indent}" y="{line}">{escape(row.words)}</text>',
-            f'<text class="number" x="{layout.width - 8}" y="{line}">{effect.estimate()}</text>',
+            f"<text {number}>{effect.estimate()}</text>",
             f"</{tag}>",
         ]
     )

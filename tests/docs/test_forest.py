@@ -286,3 +286,9 @@ def test_row_has_the_class_and_the_words_of_its_verdict(ends, kind, words):
     (found,) = drawn(row(*ends)).select(".forest-row")
     assert found["class"] == ["forest-row", f"verdict-{kind}"]
     assert f"points, {words}. " in found.title.get_text()
+
+
+def test_on_a_telephone_long_words_do_not_run_into_the_number():
+    found = drawn(row(-1.2, 2.2, words="after sigmoids"), layout=forest.NARROW)
+    words, number = found.select_one(".words"), found.select_one(".number")
+    assert float(number["y"]) - float(words["y"]) >= 16

@@ -20,7 +20,10 @@ DATA = {
     name: SimpleNamespace(name=name, title=f"the {name}", digest="0")
     for name in ("mnist", "digits")
 }
-MEASURED = 'extensions = ["evidence_roles", "forest", "comparisons", "myst_parser"]\nexclude_patterns = ["_build"]\n'
+CONF = """
+extensions = ["evidence_roles", "forest", "comparisons", "myst_parser"]
+exclude_patterns = ["_build"]
+"""
 
 
 class Measured:
@@ -32,7 +35,7 @@ class Measured:
         for page in GALLERY:
             self.write(f"tutorial_src/{page}.py", "")
             self.write(f"docs/gallery/{page}.rst", f"Page\n====\n\nIt is {page}.\n")
-        self.write("docs/conf.py", MEASURED)
+        self.write("docs/conf.py", CONF)
         self.page("Text.")
 
     def write(self, name: str, text: str) -> None:
