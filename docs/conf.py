@@ -20,7 +20,6 @@ extensions = [
     "comparisons",
     "lead_figure",
     "fold",
-    "recall",
     "check_log",
     "course",
     "equation_code",
