@@ -4,30 +4,38 @@ Normalize one batch by hand
 
 **The question.** What does batch normalization do to a batch of numbers, step by step?
 
-**Varied:** one sample, in the second half. Before that, one batch goes through the six lines of the
-:doc:`forward pass </derivations/forward>`.
+**In short.** It moves each feature to mean zero and stretches it to variance one. Mean and variance
+come from the whole batch, so the samples are coupled: when *one* of them changes, the outputs of
+the others move, here by up to :value:`moved:.2f`, although their own inputs have stayed as they
+were. In evaluation mode they move by :value:`moved_in_evaluation:.0f`.
 
-**Held fixed:** the batch, drawn once from a normal distribution with neither mean zero nor
-variance one.
+.. lead-figure::
+
+**What was done.** One batch of 32 samples with 4 features was drawn from a normal distribution of
+mean 3 and standard deviation 5. It goes through the :doc:`forward pass </derivations/forward>` line
+by line. Then 20 is added to the first sample only, and the layer is applied again, in training mode
+and in evaluation mode.
 """
 
 import numpy as np
 
-from bn_tutorial.lab.evidence import record
+from bn_tutorial.lab.evidence import Evidence
 from bn_tutorial.lab.figures import COLORS, MARKERS, new_figure
+from bn_tutorial.lab.study import table
 from bn_tutorial.scratch.layers import BatchNorm1D
 
 samples, features = 32, 4
-mean, spread = 3.0, 5.0
+mean, spread = 3.0, 5.0  # of the distribution that the batch is drawn from
 eps = 1e-5
+change = 20.0  # what is added to the first sample, later
 rng = np.random.default_rng(0)
 
 # %%
 # The steps
 # ---------
-# A batch is a table: a row for each sample, a column for each feature.
-# Each column gets a mean and a variance of its own, taken down the rows
-# (:eq:`eq-mean`, :eq:`eq-variance`).
+# A batch is a table: a row for each sample, a column for each feature. Each column gets a mean and
+# a variance of its own, taken down the rows (:eq:`eq-mean`, :eq:`eq-variance`). The small ``eps``
+# keeps a column of equal numbers from a division by zero.
 
 x = rng.normal(mean, spread, size=(samples, features))
 
@@ -37,85 +45,107 @@ var = (xmu**2).mean(axis=0)
 r = 1 / np.sqrt(var + eps)
 xhat = xmu * r
 
-print("               mean of each feature           variance of each feature")
-for name, values in {
-    "before": x,
-    "centered": xmu,
-    "standardized": xhat,
-}.items():
-    means, variances = values.mean(axis=0), values.var(axis=0)
-    print(
-        f"{name:<13}",
-        *(f"{v:6.2f}" for v in means),
-        "  ",
-        *(f"{v:7.4f}" for v in variances),
-    )
+# %%
+# Look at mean and variance after each step.
+
+steps = {"before": x, "centered": xmu, "standardized": xhat}
+columns = [f"feature {number}" for number in range(1, features + 1)]
+for word, statistic in {"mean": np.mean, "variance": np.var}.items():
+    rows = {
+        f"{word}, {step}": [f"{v:z.4f}" for v in statistic(values, axis=0)]
+        for step, values in steps.items()
+    }
+    print(table(rows, columns))
 
 # %%
-# Subtracting the mean moves each column to zero; multiplying by ``r`` stretches it to a spread
-# of one. The order of the samples within a column, and their relative distances, stay as they
-# were: a column is moved and stretched as a whole.
+# Subtracting the mean moves each column to zero; multiplying by ``r`` stretches it to a variance of
+# one. The order of the samples within a column, and their relative distances, stay as they were: a
+# column is moved and stretched as a whole. The figure at the top of the page shows the three steps.
 
+# fold: draw the batch after each step
 figure, axes = new_figure(
     1,
     3,
+    lead=True,
+    width=7.2,
     height=3.0,
     sharey=True,
     alt="Three panels with the values of four features, one column of points each. Before, the "
     "columns lie around three and are widely spread. Centered, they lie around zero and are as "
     "wide as before. Standardized, they lie around zero, mostly between minus two and two.",
 )
-for ax, (title, values) in zip(
-    axes,
-    {"before": x, "centered": xmu, "standardized": xhat}.items(),
-    strict=True,
-):
-    for feature, color in enumerate(["blue", "orange", "green", "pink"]):
-        column = np.full(samples, feature + 1) + rng.uniform(
-            -0.25, 0.25, samples
-        )
-        ax.plot(
-            column,
-            values[:, feature],
-            linestyle="none",
-            marker=MARKERS[color],
-            color=COLORS[color],
-            markersize=4,
-        )
-    ax.set(title=title, xlabel="feature", xticks=range(1, features + 1))
+colors = {"before": "blue", "centered": "purple", "standardized": "orange"}
+aside = rng.uniform(-0.25, 0.25, x.shape)  # so that points do not hide another
+for ax, (step, values) in zip(axes, steps.items(), strict=True):
+    ax.plot(
+        np.arange(1, features + 1) + aside,
+        values,
+        linestyle="none",
+        marker=MARKERS[colors[step]],
+        color=COLORS[colors[step]],
+        markersize=4,
+    )
+    ax.set(title=step, xlabel="feature", xticks=range(1, features + 1))
 axes[0].set_ylabel("value")
 
 # %%
 # Change one sample
 # -----------------
-# The statistics belong to the whole batch. So when one sample changes, the output of all the
-# others changes with it, although *their* inputs did not. Our layer
-# :class:`~bn_tutorial.scratch.layers.BatchNorm1D` does the same six lines.
+# The statistics belong to the whole batch. So when one sample changes, the output of all the others
+# changes with it, although *their* inputs did not. Our layer
+# :class:`~bn_tutorial.scratch.layers.BatchNorm1D` computes the same lines.
 
 layer = BatchNorm1D(features, eps=eps)
 y = layer.forward(x)
 other = x.copy()
-other[0] += 20.0
+other[0] += change
 y_other = layer.forward(other)
 
 moved = np.abs(y_other - y)[1:]
-print(f"the other samples' outputs move by up to {moved.max():.2f}")
+print(f"training mode: the other samples move by up to {moved.max():.2f}")
 
 # %%
 # In evaluation mode the statistics are constants, and the coupling is gone.
 
 layer.eval()
-moved_in_evaluation = np.abs(layer.forward(other) - layer.forward(x))[1:]
-print(f"in evaluation mode they move by {moved_in_evaluation.max():.2f}")
+y_evaluated, y_other_evaluated = layer.forward(x), layer.forward(other)
+moved_in_evaluation = np.abs(y_other_evaluated - y_evaluated)[1:]
+print(f"evaluation mode: they move by {moved_in_evaluation.max():.2f}")
 
 # %%
-# Record and check
-# ----------------
+# One feature of every sample, before the change (open) and after it (filled). The constants of this
+# layer come from a short time of training, so its outputs in evaluation mode are not standardized.
 
-record(
-    "01_by_hand/plot_01_normalize_a_batch",
-    {"moved": moved.max(), "moved_in_evaluation": moved_in_evaluation.max()},
+# fold: draw what the change does to the others
+figure, axes = new_figure(
+    1,
+    2,
+    width=7.2,
+    height=3.0,
+    alt="Two panels with the output of one feature against the sample, before and after the first "
+    "sample was changed. In training mode the first point moves up and all others move with it. "
+    "In evaluation mode only the first point moves.",
 )
+outputs = {
+    "training mode": (y, y_other),
+    "evaluation mode": (y_evaluated, y_other_evaluated),
+}
+at = np.arange(1, samples + 1)
+for ax, (mode, (before, after)) in zip(axes, outputs.items(), strict=True):
+    ax.vlines(at, before[:, 0], after[:, 0], color=COLORS["grey"])
+    style = {"linestyle": "none", "marker": "o", "color": COLORS["orange"]}
+    ax.plot(at, before[:, 0], **style, markerfacecolor="none", label="before")
+    ax.plot(at, after[:, 0], **style, label="after")
+    ax.set(title=mode, xlabel="sample", xticks=[1, 8, 16, 24, 32])
+axes[0].set_ylabel("output, feature 1")
+axes[0].legend()
+
+# %%
+
+# fold: keep the numbers, check what the words claim
+evidence = Evidence("01_by_hand/plot_01_normalize_a_batch")
+evidence.note(moved=moved.max(), moved_in_evaluation=moved_in_evaluation.max())
+evidence.save()
 assert np.abs(xhat.mean(axis=0)).max() < 1e-12
 assert np.abs(xhat.var(axis=0) - var / (var + eps)).max() < 1e-12
 assert np.abs(y - xhat).max() < 1e-12  # the layer does what the steps do
@@ -124,7 +154,10 @@ assert moved.max() > 0.1
 assert moved_in_evaluation.max() == 0  # ...and none in evaluation mode
 
 # %%
-# **What to notice.** Standardizing is a plain shift and stretch of each feature; the only unusual
-# thing is where the shift and the stretch come from. They come from the whole batch.
-# That is why the backward pass has two extra terms:
-# :doc:`check them next <plot_02_check_the_gradient>`.
+# Standardizing is a plain shift and stretch of each feature. The only unusual thing is where shift
+# and stretch come from: from the whole batch. That is why the backward pass has two extra terms.
+#
+# **Try it.** Change ``mean`` in the settings to 300.0: the rows of the first step change, those of
+# the others do not.
+#
+# Next: :doc:`check the gradient <plot_02_check_the_gradient>`.

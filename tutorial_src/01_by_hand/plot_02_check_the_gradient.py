@@ -4,36 +4,69 @@ Check the gradient
 
 **The question.** Is the backward pass right, and would the check notice if it were not?
 
-**Varied:** the formula for the gradient of the input (ours, and some that are wrong), the mode, and
-the upstream gradient.
+**In short.** It is right: the error of the correct formulas is at most :value:`right:.0e`, which is
+round-off. The check notices every formula that is wrong, with an error of at least
+:value:`smallest_wrong:.1g`, as long as the upstream gradient is random. With an upstream gradient
+of ones it is blind: the formula that forgets the variance passes with
+:value:`variance_term_ones:.0e`.
 
-**Held fixed:** the batch, scale and shift, drawn at random once.
+.. lead-figure::
+
+**What was done.** The gradient of the input was computed by three correct formulas and four wrong
+ones, in training mode and in evaluation mode, and compared with central differences. The batch (16
+samples, 4 features), scale, shift and running statistics were drawn at random once. The *upstream
+gradient*, the one that arrives at the layer's output, is random or made of ones.
 
 The formulas are derived in :doc:`/derivations/backward` and :doc:`/derivations/inference`.
 """
 
 import numpy as np
 
+from bn_tutorial.lab.evidence import Evidence
+from bn_tutorial.lab.figures import COLORS, MARKERS, new_figure
+from bn_tutorial.lab.study import table
 from bn_tutorial.scratch import functional
 from bn_tutorial.scratch.faults import FAULTS
-from bn_tutorial.lab.evidence import record
-from bn_tutorial.lab.figures import COLORS, MARKERS, new_figure
 from bn_tutorial.scratch.gradcheck import compare, numerical_gradient
 from bn_tutorial.scratch.layers import BatchNorm1D
 
-shape = (16, 4)
-rng = np.random.default_rng(0)
 
+class BySteps(BatchNorm1D):
+    """Our layer with the gradient of the derivation's first half, one node at a time."""
+
+    def _backward_with_batch(self, dy, cache):
+        return functional.batch_norm_backward_by_steps(dy, cache)
+
+
+shape = samples, features = (16, 4)
+right = {  # the layer, and whether it is in training mode
+    "closed form": (BatchNorm1D, True),
+    "step by step": (BySteps, True),
+    "evaluation: constants": (BatchNorm1D, False),
+}
+wrong = {
+    "without variance term": (FAULTS["variance term dropped"], True),
+    "without mean term": (FAULTS["mean term dropped"], True),
+    "statistics as constants": (FAULTS["statistics detached"], True),
+    "evaluation: closed form": (
+        FAULTS["training gradient in evaluation"],
+        False,
+    ),
+}
+
+# %%
+# Draw everything at random
+# -------------------------
+# With a scale of one and a shift of zero, an error in either of them would not show.
+
+rng = np.random.default_rng(0)
 x = rng.normal(3.0, 5.0, shape)
-state = BatchNorm1D(shape[1]).state_dict()
-state["weight"], state["bias"] = (
-    rng.normal(0.5, 1.0, shape[1]),
-    rng.normal(size=shape[1]),
-)
-state["running_mean"], state["running_var"] = (
-    rng.normal(size=shape[1]),
-    rng.uniform(1, 9, shape[1]),
-)
+state = BatchNorm1D(features).state_dict()
+state["weight"] = rng.normal(0.5, 1.0, features)
+state["bias"] = rng.normal(size=features)
+state["running_mean"] = rng.normal(size=features)
+state["running_var"] = rng.uniform(1, 9, features)
+upstream = {"random": rng.normal(size=shape), "ones": np.ones(shape)}
 
 
 # %%
@@ -53,96 +86,98 @@ def gradient_error(layer, training, dy):
     return compare(layer.backward(dy), numerical).error
 
 
-class BySteps(BatchNorm1D):
-    """Our layer with the gradient of the derivation's first half, one node at a time."""
+# %%
+# Compare every formula
+# ---------------------
 
-    def _backward_with_batch(self, dy, cache):
-        return functional.batch_norm_backward_by_steps(dy, cache)
-
-
-random_dy, ones = rng.normal(size=shape), np.ones(shape)
-candidates = {
-    "closed form": (BatchNorm1D, True),
-    "step by step": (BySteps, True),
-    "without variance term": (FAULTS["variance term dropped"], True),
-    "without mean term": (FAULTS["mean term dropped"], True),
-    "statistics as constants": (FAULTS["statistics detached"], True),
-    "evaluation: constants": (BatchNorm1D, False),
-    "evaluation: closed form": (
-        FAULTS["training gradient in evaluation"],
-        False,
-    ),
-}
 errors = {
     name: {
-        "random": gradient_error(layer(shape[1]), training, random_dy),
-        "ones": gradient_error(layer(shape[1]), training, ones),
+        kind: gradient_error(layer(features), training, dy)
+        for kind, dy in upstream.items()
     }
-    for name, (layer, training) in candidates.items()
+    for name, (layer, training) in {**right, **wrong}.items()
 }
-for name, error in errors.items():
-    print(
-        f"{name:<26}random {error['random']:8.1e}   ones {error['ones']:8.1e}"
-    )
+rows = {
+    name: [f"{error[kind]:.0e}" for kind in upstream]
+    for name, error in errors.items()
+}
+print("error of dx, with an upstream gradient that is")
+print(table(rows, columns=list(upstream)))
 
 # %%
-# Right formulas end at the left, where only round-off is left; wrong ones at the right.
-# The last one is the notebook's: it used the training gradient in evaluation mode as well.
+# Of the right formulas, the first three, only round-off is left. The last one is the notebook's: it
+# used the training gradient in evaluation mode as well. The figure at the top of the page shows the
+# table.
 
+# fold: draw the errors
 figure, ax = new_figure(
+    lead=True,
+    width=7.2,
     height=3.8,
     alt="The error of seven gradient formulas on a logarithmic axis, for a random "
     "upstream gradient and for one of ones. The two correct training formulas and the evaluation "
     "formula have errors near round-off for both. The wrong formulas have large errors for the "
     "random one; for ones, the formula without the variance term looks as good as the right ones.",
 )
-rows = np.arange(len(errors))[::-1]
-for upstream, color in {"random": "blue", "ones": "orange"}.items():
+at = np.arange(len(errors))
+for (kind, color), up in zip(
+    {"random": "green", "ones": "pink"}.items(), (-0.14, 0.14), strict=True
+):
     ax.plot(
-        [max(error[upstream], 1e-17) for error in errors.values()],
-        rows + (0.12 if upstream == "random" else -0.12),
+        [max(error[kind], 1e-14) for error in errors.values()],
+        at + up,
         linestyle="none",
         marker=MARKERS[color],
         color=COLORS[color],
         markersize=7,
-        label=f"upstream gradient: {upstream}",
+        label=f"upstream gradient: {kind}",
     )
+ax.axhline(len(right) - 0.5, color=COLORS["grey"], linewidth=1)
+between = {
+    "transform": ax.get_yaxis_transform(),
+    "ha": "center",
+    "fontsize": 10,
+}
+ax.text(0.5, len(right) - 0.6, "right", va="bottom", **between)
+ax.text(0.5, len(right) - 0.4, "wrong", va="top", **between)
 ax.set(
-    xscale="log", xlabel="error of dx", yticks=rows, yticklabels=list(errors)
+    xscale="log",
+    xlim=(3e-15, 30),
+    xlabel="error of dx",
+    yticks=at,
+    yticklabels=list(errors),
 )
-ax.set_xlim(1e-13, 30)
+ax.invert_yaxis()
 figure.legend(loc="outside upper left", ncols=2)
 
 # %%
-# The vacuous check
-# -----------------
+# The check that cannot fail
+# --------------------------
 # With an upstream gradient of ones the loss is the sum of the outputs. In training mode that sum is
-# fixed by beta, whatever the input, so the true gradient is zero. A formula without the variance
-# term gives zero as well, because standardized values sum to zero. A test that uses ones therefore
-# passes code that is wrong.
+# fixed by beta, and the input cannot change it, so the true gradient is zero. A formula without the
+# variance term gives zero as well, because standardized values sum to zero. A test that uses ones
+# therefore passes code that is wrong.
 
-right = ["closed form", "step by step", "evaluation: constants"]
-record(
-    "01_by_hand/plot_02_check_the_gradient",
-    {
-        "right": max(errors[name]["random"] for name in right),
-        "smallest_wrong": min(
-            e["random"] for n, e in errors.items() if n not in right
-        ),
-        "variance_term_ones": errors["without variance term"]["ones"],
-        "notebook_in_evaluation": errors["evaluation: closed form"]["random"],
-    },
+# fold: keep the numbers, check what the words claim
+evidence = Evidence("01_by_hand/plot_02_check_the_gradient")
+evidence.note(
+    right=max(errors[name]["random"] for name in right),
+    smallest_wrong=min(errors[name]["random"] for name in wrong),
+    variance_term_ones=errors["without variance term"]["ones"],
+    notebook_in_evaluation=errors["evaluation: closed form"]["random"],
 )
-for name, error in errors.items():
-    if name in right:
-        assert max(error.values()) < 1e-8, name
-    else:
-        assert error["random"] > 1e-2, name
-assert (
-    errors["without variance term"]["ones"] < 1e-8
-)  # the vacuous check passes it
+evidence.save()
+for name in right:
+    assert max(errors[name].values()) < 1e-8, name
+for name in wrong:
+    assert errors[name]["random"] > 1e-2, name
+assert errors["without variance term"]["ones"] < 1e-8  # it passes
 
 # %%
-# **What to notice.** A check is worth as much as the errors that it catches. Every comparison on
-# this site uses a random upstream gradient, and a scale and shift that are not one and zero.
+# A check is worth as much as the errors that it catches. Every comparison on this site uses a
+# random upstream gradient, and a scale and shift that are not one and zero.
+#
+# **Try it.** Change ``shape`` in the settings to ``(4, 4)``: the formula without the mean term is
+# then further off, because each sample has a larger share in the mean.
+#
 # Next: :doc:`the layer inside a network <plot_03_train_with_our_layer>`.

@@ -4,9 +4,17 @@ Compute a variance that stays positive
 
 **The question.** Why does the way of computing a variance matter, when all ways are equal on paper?
 
-**Varied:** the algorithm, and the mean of the data.
+**In short.** Because a computer rounds. Where the mean is 10,000 times the spread, the mean of
+squares minus the square of the mean is wrong by :value:`one_pass_at_1e4:.1g` times the variance,
+and two passes over the data by :value:`two_pass_at_1e4:.0e`. In :value:`negative` of
+:value:`trials` trials the one-pass result was even negative. No way helps when the input itself was
+rounded too coarsely.
 
-**Held fixed:** single precision; the spread of the data, which is one; the number of values.
+.. lead-figure::
+
+**What was done.** Five algorithms computed the variance of 4,096 numbers in single precision, with
+5 seeds. The spread of the numbers, their standard deviation, is one; their mean goes from 0 to
+100,000. The exact value is the variance of the same rounded numbers, in double precision.
 
 The merging of batches is derived in :doc:`/derivations/inference`.
 """
@@ -16,12 +24,21 @@ from functools import reduce
 import numpy as np
 import torch
 
-from bn_tutorial.lab.evidence import record
-from bn_tutorial.lab.figures import COLORS, LINE_STYLES, MARKERS, new_figure
+from bn_tutorial.lab.evidence import Evidence
+from bn_tutorial.lab.figures import (
+    COLORS,
+    LINE_STYLES,
+    MARKERS,
+    label_lines,
+    new_figure,
+)
+from bn_tutorial.lab.study import table
 from bn_tutorial.scratch.moments import merge, moments
 
-count, batches, repeats = 4096, 16, 5
+count = 4096  # numbers, of standard deviation one
 means = [0.0, 1.0, 10.0, 100.0, 1e3, 3e3, 1e4, 1e5]
+seeds = range(5)
+batches = 16  # for the way that merges batches
 
 
 # %%
@@ -75,23 +92,24 @@ ways = {
 # -----------------
 # The exact value is the variance of the *same* single-precision numbers, in double precision.
 
-errors = {name: np.zeros((repeats, len(means))) for name in ways}
-negative = 0
-for seed in range(repeats):
+errors = {name: np.zeros((len(seeds), len(means))) for name in ways}
+negative = dict.fromkeys(ways, 0)
+for row, seed in enumerate(seeds):
     noise = np.random.default_rng(seed).normal(size=count)
     for column, mean in enumerate(means):
         x = (mean + noise).astype(np.float32)
         exact = x.astype(np.float64).var()
         for name, way in ways.items():
             variance = way(x)
-            errors[name][seed, column] = abs(variance - exact) / exact
-            negative += variance < 0
-print("median relative error at mean", *(f"{mean:>9g}" for mean in means))
-for name, values in errors.items():
-    print(
-        f"{name:<29}", *(f"{error:9.0e}" for error in np.median(values, axis=0))
-    )
-print(f"negative variances: {negative}")
+            errors[name][row, column] = abs(variance - exact) / exact
+            negative[name] += int(variance < 0)
+rows = {
+    name: [f"{error:.0e}" for error in np.median(values, axis=0)]
+    for name, values in errors.items()
+}
+print("relative error, median over the seeds, at mean")
+print(table(rows, columns=[f"{mean:g}" for mean in means]))
+print(f"negative variances, one pass: {negative['one pass']}")
 
 # %%
 # The one-pass formula loses twice as many digits as the mean is larger than the spread, because it
@@ -99,7 +117,10 @@ print(f"negative variances: {negative}")
 # The dotted line is the rule of thumb: rounding, times one plus the squared ratio of mean and
 # spread.
 
+# fold: draw the errors
 figure, ax = new_figure(
+    lead=True,
+    width=7.2,
     height=4.2,
     alt="The relative error of five variance algorithms in single precision against the mean of "
     "the data, both logarithmic. The one-pass formula rises steeply along a dotted line, and is "
@@ -107,7 +128,7 @@ figure, ax = new_figure(
     "in the middle; Welford's and the merged one rise slowly towards the right.",
 )
 colors = dict(
-    zip(ways, ["orange", "blue", "green", "pink", "purple"], strict=True)
+    zip(ways, ["pink", "blue", "green", "orange", "purple"], strict=True)
 )
 x = np.maximum(means, 0.3)  # zero has no place on a logarithmic axis
 for name, values in errors.items():
@@ -126,6 +147,7 @@ ax.plot(
     color=COLORS["grey"],
     linestyle="dotted",
     zorder=0,
+    label="rule of thumb",
 )
 ax.set(
     xscale="log",
@@ -134,7 +156,7 @@ ax.set(
     ylabel="relative error",
 )
 ax.set_ylim(1e-9, 1e5)
-ax.legend(ncols=2)
+label_lines(ax)
 
 # %%
 # Rounded before anyone computes
@@ -142,31 +164,30 @@ ax.legend(ncols=2)
 # No algorithm helps when the *input* has lost its digits. The format ``bfloat16`` keeps about three
 # of them: far from zero its neighbours lie further apart than the spread of the data.
 
-print("mean          variance after rounding to bfloat16")
 rounded = {}
 for mean in means:
     values = torch.from_numpy(
-        mean + np.random.default_rng(0).normal(size=count)
+        mean + np.random.default_rng(seeds[0]).normal(size=count)
     )
     rounded[mean] = values.to(torch.bfloat16).double().var(correction=0).item()
-    print(f"{mean:<12g}  {rounded[mean]:8.3f}")
+rows = {f"mean {mean:g}": [f"{rounded[mean]:.3f}"] for mean in means}
+print(table(rows, columns=["variance after rounding"]))
 
 # %%
-# Record and check
-# ----------------
 
+# fold: keep the numbers, check what the words claim
 at = {mean: column for column, mean in enumerate(means)}
 stable = [name for name in ways if name != "one pass"]
-record(
-    "01_by_hand/plot_05_compute_a_variance",
-    {
-        "one_pass_at_1e4": np.median(errors["one pass"][:, at[1e4]]),
-        "two_pass_at_1e4": np.median(errors["two passes"][:, at[1e4]]),
-        "negative": int(negative),
-        "bfloat16_at_1e4": rounded[1e4],
-    },
+evidence = Evidence("01_by_hand/plot_05_compute_a_variance", seeds=seeds)
+evidence.note(
+    one_pass_at_1e4=np.median(errors["one pass"][:, at[1e4]]),
+    two_pass_at_1e4=np.median(errors["two passes"][:, at[1e4]]),
+    negative=negative["one pass"],
+    trials=errors["one pass"].size,
+    bfloat16_at_1e4=rounded[1e4],
 )
-assert negative > 0  # some variances are negative...
+evidence.save()
+assert negative["one pass"] > 0  # some variances are negative...
 assert (
     np.median(errors["one pass"][:, at[1e4]]) > 0.5
 )  # ...where no digit is left
@@ -175,12 +196,17 @@ assert (
     > 100 * errors["two passes"][:, at[100.0]].max()
 )
 for name in stable:
+    assert negative[name] == 0, name
     assert errors[name][:, : at[1e4]].max() < 1e-3, name
 assert abs(rounded[0.0] - 1) < 0.1  # bfloat16 does no harm near zero...
 assert abs(rounded[1e4] - 1) > 0.5  # ...and destroys the variance far from it
 
 # %%
-# **What to notice.** Normalization sees large means: the input of a layer need not be centered. Two
-# passes cost one more reading of the data and are safe; that is what
+# Normalization sees large means: the input of a layer need not be centered. Two passes cost one
+# more reading of the data and are safe; that is what
 # :func:`~bn_tutorial.scratch.normalize.standardize` does.
+#
+# **Try it.** Change ``batches`` in the settings to 4096, so that every batch is a single number:
+# the line of the merged batches moves towards Welford's, which is the same algorithm then.
+#
 # Next: :doc:`how many bytes that moves <plot_06_count_the_bytes>`.

@@ -5,19 +5,32 @@ Choose which numbers share a mean
 **The question.** How do Batch, Layer, Instance and Group normalization differ, and in what does it
 show?
 
-**Varied:** the normalization.
+**In short.** Only in *which* numbers share a mean and a variance. It shows in what the output
+ignores: shift and stretch each channel, and Batch normalization's output stays the same within
+:value:`batch_channel:.0e`, while that of Layer normalization changes by up to
+:value:`layer_channel:.1f`. It does not show in a histogram of all output values: for every one of
+them the mean is zero and the standard deviation at least :value:`smallest_pooled_std:.4f`.
 
-**Held fixed:** the input, a batch of random images whose samples and channels have means and
-spreads of their own.
+.. lead-figure::
+
+**What was done.** Batch, Layer, Instance and Group normalization (2 groups) were given the same
+batch of 8 random images with 6 channels of 5 x 5 pixels. Each channel of each sample has a mean and
+a spread of its own.
 
 The equations are the same for all four; :doc:`/derivations/other_axes` says why.
 """
 
 import numpy as np
 
-from bn_tutorial.lab.evidence import record
+from bn_tutorial.lab.evidence import Evidence
 from bn_tutorial.lab.figures import COLORS, draw_pooled, new_figure
-from bn_tutorial.scratch.layers import BatchNorm2D, GroupNorm, InstanceNorm2D, LayerNorm
+from bn_tutorial.lab.study import table
+from bn_tutorial.scratch.layers import (
+    BatchNorm2D,
+    GroupNorm,
+    InstanceNorm2D,
+    LayerNorm,
+)
 
 samples, channels, height, width = shape = (8, 6, 5, 5)
 groups = 2
@@ -37,23 +50,26 @@ layers = {
 # stacked upwards. The marked numbers share one mean and one variance with the one at the
 # lower right corner of the front.
 
+# fold: draw what is pooled
 n, c, _ = np.indices(
-    (4, 4, 4)
+    (4, channels, 4)
 )  # sample, channel and pixel of each number of a small block
 pooled = {
-    "Batch": c == 3,
+    "Batch": c == channels - 1,
     "Layer": n == 0,
-    "Instance": (n == 0) & (c == 3),
-    f"Group ({groups})": (n == 0) & (c >= 2),
+    "Instance": (n == 0) & (c == channels - 1),
+    f"Group ({groups})": (n == 0) & (c >= channels - channels // groups),
 }
 figure, axes = new_figure(
     1,
     4,
+    lead=True,
     width=7.2,
     height=2.4,
     alt="Four blocks of numbers: samples deep, channels wide, pixels high. Marked are, for Batch, "
     "the slab of one channel through all samples; for Layer, the whole front slab of one sample; "
-    "for Instance, one column of one sample and channel; for Group, half of the front slab.",
+    "for Instance, one column of one sample and channel; for Group, the last channels of the "
+    "front slab.",
 )
 for ax, (title, marked) in zip(axes, pooled.items(), strict=True):
     draw_pooled(ax, marked)
@@ -63,8 +79,8 @@ for ax, (title, marked) in zip(axes, pooled.items(), strict=True):
 # Where the output has mean zero and variance one
 # -----------------------------------------------
 # So each normalization leaves mean zero and variance one over the axes that it pools, and in
-# general not over others. The table gives, for the input and for each output, the greatest distance
-# of any slice from that.
+# general not over others. The table gives, for the input and for each output, the greatest absolute
+# mean of any slice, and the greatest distance of its variance from one.
 
 x = rng.normal(size=shape)
 x = x * rng.uniform(1, 5, (samples, channels, 1, 1)) + rng.normal(
@@ -92,13 +108,13 @@ distances = {
     name: {over: distance(cut(output)) for over, cut in slices.items()}
     for name, output in outputs.items()
 }
-print("greatest |mean|, |variance - 1|")
-print(f"{'values of:':<11}", *(f"{over:>17}" for over in slices))
-for name, row in distances.items():
-    print(
-        f"{name:<11}",
-        *(f"{mean:8.2f} {var:8.2f}" for mean, var in row.values()),
-    )
+for number, words in enumerate(("|mean|", "|variance - 1|")):
+    rows = {
+        name: [f"{found[number]:.2f}" for found in row.values()]
+        for name, row in distances.items()
+    }
+    print(f"greatest {words} of the values of")
+    print(table(rows, columns=list(slices)), end="\n\n")
 
 # %%
 # What the output ignores
@@ -122,9 +138,11 @@ ignored = {
     for name, layer in layers.items()
 }
 print("greatest change of the output when a scale and a shift are given to")
-print(f"{'':<11}", *(f"{what:>14}" for what in changes))
-for name, row in ignored.items():
-    print(f"{name:<11}", *(f"{change:14.1e}" for change in row.values()))
+rows = {
+    name: [f"{change:.0e}" for change in row.values()]
+    for name, row in ignored.items()
+}
+print(table(rows, columns=list(changes)))
 
 # %%
 # Why a histogram cannot tell them apart
@@ -144,6 +162,15 @@ notebook = {
 values = {
     name: layer.forward(small).ravel() for name, layer in notebook.items()
 }
+rows = {
+    name: [f"{value.mean():z.4f}", f"{value.std():.4f}"]
+    for name, value in values.items()
+}
+print(table(rows, columns=["mean", "standard deviation"]))
+
+# %%
+
+# fold: draw the histograms
 figure, axes = new_figure(
     1,
     4,
@@ -154,26 +181,27 @@ figure, axes = new_figure(
     "All are centered on zero and equally wide; Layer and Group are the same.",
 )
 for ax, (title, value) in zip(axes, values.items(), strict=True):
-    ax.hist(value, bins=12, range=(-3, 3), color=COLORS["blue"])
+    ax.hist(
+        value,
+        bins=12,
+        range=(-3, 3),
+        color=COLORS["orange" if title == "Batch" else "purple"],
+    )
     ax.set(title=title, xlabel="output", xticks=[-2, 0, 2])
 axes[0].set_ylabel("count")
 
 # %%
-# Record and check
-# ----------------
 
-record(
-    "02_inside_a_network/plot_04_pool_other_axes",
-    {
-        "greatest_pooled_mean": max(
-            abs(value.mean()) for value in values.values()
-        ),
-        "smallest_pooled_std": min(value.std() for value in values.values()),
-        "layer_group_apart": np.abs(
-            values["Layer"] - values["Group (1)"]
-        ).max(),
-    },
+# fold: keep the numbers, check what the words claim
+evidence = Evidence("02_inside_a_network/plot_04_pool_other_axes")
+evidence.note(
+    batch_channel=ignored["Batch"]["each channel"],
+    layer_channel=ignored["Layer"]["each channel"],
+    greatest_pooled_mean=max(abs(value.mean()) for value in values.values()),
+    smallest_pooled_std=min(value.std() for value in values.values()),
+    layer_group_apart=np.abs(values["Layer"] - values["Group (1)"]).max(),
 )
+evidence.save()
 own = dict(
     zip(layers, slices, strict=True)
 )  # the slices that each normalization pools
@@ -198,7 +226,11 @@ assert all(
 assert np.abs(values["Layer"] - values["Group (1)"]).max() < 1e-12
 
 # %%
-# **What to notice.** To see what a normalization does, look along the axes that it pools. Layer,
-# Instance and Group normalization stay within a sample, so they have one mode and need no batch
-# (unless one asks Instance normalization for running statistics).
+# To see what a normalization does, look along the axes that it pools. Layer, Instance and Group
+# normalization stay within a sample, so they have one mode and need no batch (unless one asks
+# Instance normalization for running statistics).
+#
+# **Try it.** Change ``groups`` in the settings to 3: the rows of Group normalization change in both
+# tables, the others do not.
+#
 # Next: :doc:`train with and without </gallery/03_in_training/plot_01_compare_training>`.

@@ -7,7 +7,7 @@ Repeat the paper's experiment
 **In short.** With one choice of what the paper leaves out, batch normalization reaches 95 % after
 :value:`to_level_with:,.0f` steps instead of :value:`to_level_without:,.0f`. After 50,000 steps its
 lead is :effect:`BN - none, at the end` :verdict:`BN - none, at the end`. The inputs of its sigmoids
-are steadier, but for the greater part by the definition of the layer.
+are steadier; for the greater part that is the definition of the layer.
 
 .. lead-figure::
 
