@@ -253,11 +253,11 @@ class TestNorms:
         ],
     )
     def test_other_names_are_refused(self, norm):
-        with pytest.raises(ValueError, match="norm is .*, expected one of .*'ghost:<number>'"):
+        with pytest.raises(ValueError, match=r"norm is .*, expected one of .*'ghost:<number>'"):
             norm_maker(norm)
 
     def test_error_in_making_a_norm_names_it(self):
-        with pytest.raises(ValueError, match="norm 'group:16' cannot be given 40 units: .*divisib"):
+        with pytest.raises(ValueError, match=r"norm 'group:16' cannot be given 40 units: .*divisib"):
             norm_maker("group:16")(40)
         with pytest.raises(ValueError, match="norm 'ghost:1' cannot be given 40 units: size is 1"):
             norm_maker("ghost:1")(40)

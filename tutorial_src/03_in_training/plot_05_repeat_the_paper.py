@@ -233,7 +233,9 @@ end, area = (
     evidence.effects[f"BN - none, {at}"]
     for at in ("at the end", "average over training")
 )
-assert evidence.effects["none - BN, steps to 95 percent"].low > 0  # fewer steps...
+assert (
+    evidence.effects["none - BN, steps to 95 percent"].low > 0
+)  # fewer steps...
 assert area.low > end.high  # ...and less lead in the end
 assert (
     evidence.effects["none - BN, growth of the width"].low > 0
