@@ -292,8 +292,8 @@ draw_effects(
 
 # %%
 # The first rows turn from one side to the other as the batch grows: BN is less accurate than GN
-# with 2 and 4 images, and more accurate from 16 on. The last row says that the kicks are of no use: the
-# network does better on random features than on what the kicks have made of them.
+# with 2 and 4 images, and more accurate from 16 on. The last row says that the kicks are of no use:
+# the network does better on random features than on what the kicks have made of them.
 #
 # While it trains
 # ---------------
