@@ -7,7 +7,7 @@ Train a network with our layer
 **In short.** Yes. Over :value:`steps` steps the losses of the two networks are never more than
 :value:`loss_apart:.0e` nat apart, and in :value:`steps_equal:.0%` of the steps they are the same
 number. At the end our network reads :value:`test_accuracy:.1%` of the test images correctly, and
-PyTorch's accuracy is :value:`accuracy_apart:.2%` away from that.
+the accuracy of PyTorch's differs from that by :value:`accuracy_apart:.2%`.
 
 .. lead-figure::
 

@@ -4,7 +4,7 @@ Saturate a network on purpose
 
 **The question.** When *do* sigmoids saturate, and what does batch normalization do then?
 
-**In short.** When the initial weights are large. With weights of standard deviation 1
+**In short.** When the initial weights are large. With weights of standard deviation 1,
 :value:`saturated_without:.0%` of the activations are saturated without batch normalization and
 :value:`saturated_with:.1%` with it, and it makes the mean slope of the sigmoids larger, by
 :effect:`BN - none, slope, weights of std 1`. With batch normalization the scale of the weights
