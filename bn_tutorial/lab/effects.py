@@ -204,7 +204,7 @@ class Effect:
         Examples
         --------
         >>> print(compare("a - b", [3.0, 4.0, 5.0], [1.0, 1.9, 3.1], unit="points", smallest=1.0))
-        a - b: +2.0 (1.8 to 2.2) points: yes
+        a - b: +2.00 (1.75 to 2.25) points: yes
         """
         verdict = VERDICTS[self.verdict].words
         return f"{self.name}: {self.estimate()} {self.unit}: {verdict}"
@@ -224,15 +224,15 @@ def _number(value: float, places: int) -> str:
 
 
 def decimals(low: float, high: float) -> int:
-    """Return how many decimal places an interval warrants: one digit of half its width.
+    """Return how many decimal places an interval warrants: about a third of half its width.
 
     Examples
     --------
     >>> decimals(1.0, 1.6), decimals(0.041, 0.057), decimals(13, 48), decimals(2.0, 2.0)
     (1, 3, 0, 2)
     """
-    half = (high - low) / 2
-    return min(6, max(0, -math.floor(math.log10(half)))) if half > 0 else 2
+    third = (high - low) / 6
+    return min(6, max(0, math.ceil(-math.log10(third) - 1e-9))) if third > 1e-9 else 2
 
 
 def compare(

@@ -63,7 +63,7 @@ class Evidence:
     >>> effect = evidence.compare("a - b", [3.0, 4.0, 5.0], [1.0, 1.9, 3.1], unit="points",
     ...                           smallest=1.0)
     >>> print(evidence.table())
-    a - b  +2.0 (1.8 to 2.2) points  yes
+    a - b  +2.00 (1.75 to 2.25) points  yes
     """
 
     def __init__(

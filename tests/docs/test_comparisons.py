@@ -177,7 +177,7 @@ def test_verdicts_that_differ_are_listed_on_the_page_and_in_the_log(site):
     assert "1 of 4 verdicts" in last_words(site)[0]
     table = cells(site.read().select("table.comparisons")[1])
     weak, undecided = "+6 (2 to 10) points: yes", "+1 (\N{MINUS SIGN}21 to 22) points: undecided"
-    none = "+0.1 (\N{MINUS SIGN}0.1 to 0.3) points: no difference"
+    none = "+0.10 (\N{MINUS SIGN}0.15 to 0.35) points: no difference"
     assert table == [
         [RATE, "new", "missing", weak],
         [RATE, "weak", weak, "missing"],

@@ -59,7 +59,7 @@ def test_verdict_is_a_chip_that_says_what_it_means(effects):
     assert text_of(chip) == "the opposite"
     assert chip["class"] == ["measured", "verdict", "verdict-opposite"]
     meaning = VERDICTS["opposite"].meaning
-    estimate = f"{MINUS}3.1 ({MINUS}3.3 to {MINUS}2.9) points"
+    estimate = f"{MINUS}3.10 ({MINUS}3.35 to {MINUS}2.85) points"
     assert chip.span.get_text().strip() == f"{meaning} {estimate}; {FACTS}"
 
 

@@ -257,7 +257,7 @@ class TestNorms:
             norm_maker(norm)
 
     def test_error_in_making_a_norm_names_it(self):
-        with pytest.raises(ValueError, match=r"norm 'group:16' cannot be given 40 units: .*divisib"):
+        with pytest.raises(ValueError, match=r"'group:16' cannot be given 40 units: .*divisib"):
             norm_maker("group:16")(40)
         with pytest.raises(ValueError, match="norm 'ghost:1' cannot be given 40 units: size is 1"):
             norm_maker("ghost:1")(40)
