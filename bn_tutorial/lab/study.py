@@ -22,6 +22,7 @@ Setting = TypeVar("Setting", bound=Hashable)
 Array = npt.NDArray[np.float64]
 
 _RESAMPLES = 400  # of seeds and images, to see which choices chance could have made
+_WIDENED = 2  # times that an end of a bracket is moved, by half a decade each
 _PLAUSIBLE = 0.1  # a setting chosen in so many resamples is one that could have been chosen
 
 
@@ -414,7 +415,7 @@ def largest_usable(
         Test accuracy, in percent, from which on a setting counts as usable.
     between : tuple of two floats
         Decimal logarithms: the network trains at the first with every seed, at the second with
-        none.
+        none. For seeds of which that is not so the end is moved outwards, up to a decade.
     resolution : float
         In decades: how wide the bracket may be at the end.
     **options
@@ -428,7 +429,8 @@ def largest_usable(
     Raises
     ------
     ValueError
-        If a seed is not usable at the first setting, or usable at the second.
+        If with some seed the network does not train a decade below the first end, or still does a
+        decade above the second.
 
     Notes
     -----
@@ -445,11 +447,16 @@ def largest_usable(
         found = [history.test_accuracy[-1] for history in run_all(paired, data, **options)]
         return 100 * np.array(found) >= level  # nan is not
 
-    for ends, wanted in ((low, True), (high, False)):
-        if (wrong := usable(ends) != wanted).any():
+    for ends, wanted, outward in ((low, True, -0.5), (high, False, 0.5)):
+        wrong = usable(ends) != wanted
+        for _ in range(_WIDENED):  # a seed may differ from those that the bracket was found with
+            if wrong.any():
+                ends += np.where(wrong, outward, 0.0)
+                wrong = usable(ends) != wanted
+        if wrong.any():
             which = [seed for seed, bad in zip(seeds, wrong, strict=True) if bad]
             state = "not usable at" if wanted else "still usable at"
-            raise ValueError(f"seeds {which} are {state} 10 to the {ends[0]:g}: move that end")
+            raise ValueError(f"seeds {which} are {state} 10 to the {ends[wrong][0]:g}")
     while (high - low).max() > resolution * (1 + 1e-9):
         middle = (low + high) / 2
         good = usable(middle)

@@ -180,11 +180,17 @@ class TestLargestUsable:
         assert np.abs(found - [*LIMITS.values()]).max() <= resolution / 2
 
     @pytest.mark.usefixtures("pretend")
-    def test_limit_outside_the_bracket_is_refused_with_its_seeds(self):
-        with pytest.raises(ValueError, match=r"seeds \[2\] are still usable at 10 to the 0.5"):
-            self.find(between=(-1, 0.5))
-        with pytest.raises(ValueError, match=r"seeds \[0\] are not usable at 10 to the 0:"):
-            self.find(between=(0, 1))
+    @pytest.mark.parametrize("between", [(-1, 0.5), (0, 1), (0.2, 0.4)])
+    def test_bracket_is_widened_for_seeds_whose_limit_lies_outside(self, between):
+        found = self.find(between=between, resolution=1 / 8)
+        assert np.abs(found - [*LIMITS.values()]).max() <= 1 / 16
+
+    @pytest.mark.usefixtures("pretend")
+    def test_limit_far_outside_the_bracket_is_refused_with_its_seeds(self):
+        with pytest.raises(ValueError, match=r"seeds \[1, 2\] are still usable at 10 to the -0.2"):
+            self.find(between=(-1.7, -1.2))
+        with pytest.raises(ValueError, match=r"seeds \[0, 1\] are not usable at 10 to the 0.5"):
+            self.find(between=(1.5, 2))
 
 
 class TestStepsTo:

@@ -208,14 +208,17 @@ def bracket(network):
 limits = {}  # decimal logarithms, one for each seed
 for network in networks:
     if (between := bracket(network)) is not None:
-        limits[network] = largest_usable(
-            lambda rate, network=network: run(*network, np.log10(rate)),
-            data,
-            JUDGING,
-            level=LEVEL,
-            between=between,
-            resolution=RESOLUTION,
-        )
+        try:
+            limits[network] = largest_usable(
+                lambda rate, network=network: run(*network, np.log10(rate)),
+                data,
+                JUDGING,
+                level=LEVEL,
+                between=between,
+                resolution=RESOLUTION,
+            )
+        except ValueError as none:  # with some seed, no rate is usable
+            print(f"{', '.join(network)}: {none}")
 
 # %%
 # The limit of an arm is the geometric mean over the seeds. The table shows it beside the rate that

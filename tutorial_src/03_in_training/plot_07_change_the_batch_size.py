@@ -8,9 +8,9 @@ Change the batch size
 minus that of group normalization (GN), which needs no other image, is
 :effect:`BN - GN, batches of 2` with batches of 2 and :effect:`BN - GN, batches of 4` with 4, but
 :effect:`BN - GN, batches of 8` with 8 (:verdict:`BN - GN, batches of 8`) and
-:effect:`BN - GN, batches of 128` with 128. The reason: of a pair, next to nothing of the gradient
-passes back through a typical unit of BN. What does pass is worse than nothing: training the hidden
-weights changes the accuracy by :effect:`trained - frozen hidden weights, batches of 2`, compared
+:effect:`BN - GN, batches of 128` with 128. A likely reason: of a pair, next to nothing of the
+gradient passes back through a typical unit of BN. And what does pass is worse than nothing:
+training the hidden weights on pairs changes the accuracy by :effect:`trained - frozen hidden weights, batches of 2`, compared
 with leaving them as they were drawn.
 
 .. lead-figure::
@@ -198,7 +198,7 @@ figure, axes = new_figure(
     alt="Two panels against the batch size. Left, the share of the gradient that passes back "
     "through batch normalization: next to nothing at two, about half at four, then towards one, "
     "along the line of the theory. Right, test error, logarithmic, of three normalizations: at two "
-    "images batch normalization lies far above the others, with large batches it does not.",
+    "images batch normalization lies far above the others, from sixteen on below groups.",
 )
 axes[0].plot(sizes, theory, ":", color=COLORS["grey"], label="(m - 2)/m")
 draw_spread(axes[0], sizes, passed, color="orange", label="BN")
@@ -281,8 +281,8 @@ figure, ax = new_figure(
     width=7.2,
     height=3.4,
     alt="Intervals of seven differences of test accuracy, in points. BN minus GN is far below zero "
-    "for batches of two, and near zero for large batches. The last row is BN with trained minus "
-    "BN with frozen hidden weights, for batches of two.",
+    "for batches of two, below zero for four, and above zero from sixteen on. The last row, trained minus frozen "
+    "hidden weights, is below zero.",
 )
 effects = list(evidence.effects.values())
 labels = [effect.name.replace(" hidden weights", "") for effect in effects]
@@ -292,8 +292,8 @@ draw_effects(
 
 # %%
 # The first rows turn from one side to the other as the batch grows: BN is less accurate than GN
-# with 2 and 4 images, and more accurate from 16 on. The last row says that the kicks are of no use:
-# the network does better on random features than on what the kicks have made of them.
+# with 2 and 4 images, and more accurate from 16 on. The last row answers the question about
+# the kicks: the network does better on random features than on what the kicks have made of them.
 #
 # While it trains
 # ---------------
