@@ -10,8 +10,9 @@ minus that of group normalization (GN), which needs no other image, is
 :effect:`BN - GN, batches of 8` with 8 (:verdict:`BN - GN, batches of 8`) and
 :effect:`BN - GN, batches of 128` with 128. A likely reason: of a pair, next to nothing of the
 gradient passes back through a typical unit of BN. And what does pass is worse than nothing:
-training the hidden weights on pairs changes the accuracy by :effect:`trained - frozen hidden weights, batches of 2`, compared
-with leaving them as they were drawn.
+training the hidden weights on pairs changes the accuracy by
+:effect:`trained - frozen hidden weights, batches of 2`, compared with leaving them as they were
+drawn.
 
 .. lead-figure::
 
@@ -281,8 +282,8 @@ figure, ax = new_figure(
     width=7.2,
     height=3.4,
     alt="Intervals of seven differences of test accuracy, in points. BN minus GN is far below zero "
-    "for batches of two, below zero for four, and above zero from sixteen on. The last row, trained minus frozen "
-    "hidden weights, is below zero.",
+    "for batches of two, below zero for four, and above zero from sixteen on. The last row, "
+    "trained minus frozen hidden weights, is below zero.",
 )
 effects = list(evidence.effects.values())
 labels = [effect.name.replace(" hidden weights", "") for effect in effects]
