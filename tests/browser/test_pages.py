@@ -22,7 +22,8 @@ def visit(name, site, in_context, address, figures):
     if name not in figures:
         context = in_context(purpose="examine")
         seen = visits.examine(context, address, name)
-        for _ in range(3):  # a busy machine paints late, and fonts arrive late: the best look counts
+        # On a busy machine a page is painted late and its fonts arrive late: the best look counts.
+        for _ in range(3):
             if seen.paint > MAX_PAINT or seen.shift > MAX_SHIFT:
                 again = visits.look(context, address, name)
                 seen.paint = min(seen.paint, again.paint)
