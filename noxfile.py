@@ -77,6 +77,13 @@ def archive(session: nox.Session) -> None:
 
 
 @nox.session
+def faults(session: nox.Session) -> None:
+    """Injure builds, runs and fetches, and see that nothing wrong is said; under ten minutes."""
+    install(session, "tests")
+    session.run("pytest", "tests/faults", *session.posargs)
+
+
+@nox.session
 def record(session: nox.Session) -> None:
     """Keep the effects of the build that is there in docs/record, to compare later builds with."""
     install(session, "docs")

@@ -12,8 +12,8 @@ import struct
 import numpy as np
 import pytest
 
-# They need a browser and the built site: nox -s site.
-collect_ignore = ["browser"]
+# These need a browser and the built site (nox -s site), or minutes (nox -s faults).
+collect_ignore = ["browser", "faults"]
 
 COUNTS = {"train": 20, "t10k": 10}  # images in the stand-in
 
