@@ -337,15 +337,17 @@ class Judged(Generic[Key, Setting]):
         -------
         Outcome
             At the chosen setting. Its ``choice`` is the variance of the mean over the settings that
-            could have been chosen, each with its share.
+            could have been chosen, each with its share. A seed that diverges at one of two settings
+            says nothing of their difference, and a setting with which all seeds diverge has none.
         """
-        settings = self.tuning.plausible(arm)
-        ends = {setting: self.runs.last((arm, setting), quantity) for setting in settings}
-        shares = np.array([self.tuning.shares[arm][setting] for setting in settings])
-        means = np.array([ends[setting].mean for setting in settings])
-        shares, means = shares[np.isfinite(means)], means[np.isfinite(means)]
-        at_chosen = ends[self.tuning.chosen(arm)]
-        spread = shares @ (means - at_chosen.mean) ** 2 / shares.sum() if shares.sum() else 0.0
+        at_chosen = self.runs.last((arm, self.tuning.chosen(arm)), quantity)
+        shares, squares = [], []
+        for setting in self.tuning.plausible(arm):
+            apart = self.runs.last((arm, setting), quantity).values - at_chosen.values
+            if np.isfinite(apart).any():
+                shares.append(self.tuning.shares[arm][setting])
+                squares.append(float(np.nanmean(apart)) ** 2)
+        spread = np.dot(shares, squares) / sum(shares) if sum(shares) else 0.0
         return replace(at_chosen, choice=float(spread), choice_freedom=len(self.tuning.seeds) - 1.0)
 
 
@@ -391,6 +393,10 @@ def judge(
 # ---------------------------------------------------------------------------------------------
 
 
+class OutsideBracket(ValueError):
+    """A limit is not where it was looked for."""
+
+
 def largest_usable(
     run: Callable[[float], RunSpec],
     data: Dataset,
@@ -428,7 +434,7 @@ def largest_usable(
 
     Raises
     ------
-    ValueError
+    OutsideBracket
         If with some seed the network does not train a decade below the first end, or still does a
         decade above the second.
 
@@ -456,7 +462,7 @@ def largest_usable(
         if wrong.any():
             which = [seed for seed, bad in zip(seeds, wrong, strict=True) if bad]
             state = "not usable at" if wanted else "still usable at"
-            raise ValueError(f"seeds {which} are {state} 10 to the {ends[wrong][0]:g}")
+            raise OutsideBracket(f"seeds {which} are {state} 10 to the {ends[wrong][0]:g}")
     while (high - low).max() > resolution * (1 + 1e-9):
         middle = (low + high) / 2
         good = usable(middle)

@@ -6,8 +6,10 @@ import pytest
 from small_runs import make_data, make_run
 
 from bn_tutorial.lab import study as study_module
+from bn_tutorial.lab.effects import Outcome
 from bn_tutorial.lab.pool import run_all
 from bn_tutorial.lab.study import (
+    OutsideBracket,
     choose,
     curves,
     judge,
@@ -141,6 +143,27 @@ class TestJudge:
             assert outcome.choice == pytest.approx(spread / total if total else 0)
             assert outcome.choice_freedom == 1
 
+    @pytest.mark.parametrize(
+        ("ends", "variance"),
+        [
+            ([[1.0, 3.0], [2.0, 6.0]], 0.25 * 2.0**2),
+            ([[1.0, 3.0], [2.0, math.nan]], 0.25 * 1.0**2),  # of the seeds that both have
+            ([[math.nan, 3.0], [2.0, 6.0]], 0.25 * 3.0**2),
+            ([[1.0, 3.0], [math.nan, math.nan]], 0.0),
+        ],
+    )
+    def test_seed_that_diverges_at_one_setting_leaves_the_choice_its_variance(self, ends, variance):
+        class Runs:
+            @staticmethod
+            def last(key, _quantity):
+                return Outcome(np.array(ends[key[1]]))
+
+        scores = {"a": {0: np.array([9.0, 9.0]), 1: np.array([8.0, 8.0])}}
+        tuning = study_module.Tuning({}, scores, {"a": {0: 0.75, 1: 0.25}}, (7, 8))
+        outcome = study_module.Judged(tuning, Runs()).last("a")
+        assert outcome.choice == pytest.approx(variance)
+        np.testing.assert_array_equal(outcome.values, ends[0])
+
     def test_seeds_of_the_tuning_are_refused(self, held_out):
         tuning = tune(ladders(), held_out, (7, 8), workers=1)
         with pytest.raises(ValueError, match=r"seeds \[8\] were used for tuning"):
@@ -187,9 +210,9 @@ class TestLargestUsable:
 
     @pytest.mark.usefixtures("pretend")
     def test_limit_far_outside_the_bracket_is_refused_with_its_seeds(self):
-        with pytest.raises(ValueError, match=r"seeds \[1, 2\] are still usable at 10 to the -0.2"):
+        with pytest.raises(OutsideBracket, match=r"seeds \[1, 2\] are still usable at 10 to the -0.2"):
             self.find(between=(-1.7, -1.2))
-        with pytest.raises(ValueError, match=r"seeds \[0, 1\] are not usable at 10 to the 0.5"):
+        with pytest.raises(OutsideBracket, match=r"seeds \[0, 1\] are not usable at 10 to the 0.5"):
             self.find(between=(1.5, 2))
 
 
