@@ -26,7 +26,7 @@ the batch size: 8, 32, 128 or all 1,024; the learning rate.
 *Held fixed:* the images, and for each batch size the number of steps: 1,600, 960, 320 and 200, that
 is 12.5, 30, 40 and 200 passes through the images (epochs).
 Settings are chosen on 5,000 other images with 3 seeds; the networks are then compared on 10,000
-test images with 10 new seeds.
+test images with 10 new seeds, and 10 others for the loss.
 Without BN, networks at the rates chosen for their batch size know at least
 :value:`known_without_BN:.1%` of their training images by heart at the end (median over the seeds).
 """
@@ -71,6 +71,7 @@ class Arm:
 
 IMAGES = 1024
 TUNING, JUDGING = range(50, 53), range(100, 110)  # seeds
+JUDGING_LOSS = range(110, 120)
 NETWORK = {"widths": (784, 100, 100, 10), "activation": "relu", "init": "he"}
 STEPS = {8: 1600, 32: 960, 128: 320, IMAGES: 200}  # for each batch size
 
@@ -202,7 +203,7 @@ loss_ladders = {
     for batch in STEPS
 }
 loss_tuning = tune(loss_ladders, data, TUNING, quantity="loss")
-loss_judged = judge(loss_tuning, data, JUDGING)
+loss_judged = judge(loss_tuning, data, JUDGING_LOSS)
 
 # %%
 # A rate at which all tuning seeds train may still diverge with another seed: the loss is then no
@@ -415,6 +416,7 @@ lost = [
         loss_judged.last(("BN", batch), "test_loss"),
         unit="nat",
         smallest=MATTERS_LOSS,
+        seeds=JUDGING_LOSS,
         horizon=horizon(batch),
     )
     for batch in STEPS

@@ -39,7 +39,7 @@ from bn_tutorial.lab.training import Config, device
 from bn_tutorial.networks.perceptron import DeepNet
 
 data = load().hold_out(5_000)
-seeds, tuning_seeds = range(100, 110), range(50, 53)
+seeds, tuning_seeds = range(110, 120), range(50, 53)
 config = Config(steps=300, evaluate_every=300, batch_size=128)
 activations = {  # by the name on this page: what RunSpec calls it, its good weights, its rates
     "ReLU": {
@@ -50,7 +50,7 @@ activations = {  # by the name on this page: what RunSpec calls it, its good wei
     "sigmoid": {
         "activation": "sigmoid",
         "good": "unit gain",
-        "rates": (0.1, 0.3, 1.0, 2.0, 3.0),
+        "rates": (0.03, 0.1, 0.3, 1.0, 2.0, 3.0, 5.0, 10.0),
     },
 }
 weights = ("default weights", "good weights")
