@@ -20,7 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Polygon, Rectangle
 
-from bn_tutorial.lab.effects import Effect
+from bn_tutorial.lab.effects import VERDICTS, Effect
 
 __all__ = [
     "COLORS",
@@ -279,14 +279,14 @@ def draw_effects(
 ) -> None:
     """Draw effects of one unit as rows: estimate and interval, what does not matter, and zero.
 
-    Colour and marker follow from the verdict, so that neither is the only cue.
+    Colour and marker follow from the verdict, which stands at the right of its row.
 
     Parameters
     ----------
     effects : sequence of Effect
         From top to bottom.
     labels : sequence of str, optional
-        What to call them; by default their names.
+        What to call them; by default their names. " - " is drawn as a minus sign.
     unit : str
         For the label of the axis; by default that of the effects.
 
@@ -304,8 +304,13 @@ def draw_effects(
         line: dict[str, Any] = {"color": COLORS[color], "linestyle": "solid"}
         ax.plot([effect.low, effect.high], [row, row], **line)
         ax.plot(effect.mean, row, marker=marker, markersize=7, **line)
+        at_right = {"xycoords": ax.get_yaxis_transform(), "textcoords": "offset points"}
+        words = VERDICTS[effect.verdict].words
+        ax.annotate(words, (1, row), (6, 0), va="center", fontsize=9, **at_right)
     ax.axvline(0, color=INK, linewidth=0.8, linestyle="solid")
-    ax.set_yticks(range(len(effects)), labels or [effect.name for effect in effects])
+    names = labels or [effect.name for effect in effects]
+    minus = " \N{MINUS SIGN} "
+    ax.set_yticks(range(len(effects)), [name.replace(" - ", minus) for name in names])
     ax.set_ylim(len(effects) - 0.5, -0.5)
     ax.grid(visible=False, axis="y")
     ax.set_xlabel(unit or units.pop())

@@ -393,7 +393,7 @@ def judge(
 # ---------------------------------------------------------------------------------------------
 
 
-class OutsideBracket(ValueError):
+class BracketError(ValueError):
     """A limit is not where it was looked for."""
 
 
@@ -434,7 +434,7 @@ def largest_usable(
 
     Raises
     ------
-    OutsideBracket
+    BracketError
         If with some seed the network does not train a decade below the first end, or still does a
         decade above the second.
 
@@ -462,7 +462,7 @@ def largest_usable(
         if wrong.any():
             which = [seed for seed, bad in zip(seeds, wrong, strict=True) if bad]
             state = "not usable at" if wanted else "still usable at"
-            raise OutsideBracket(f"seeds {which} are {state} 10 to the {ends[wrong][0]:g}")
+            raise BracketError(f"seeds {which} are {state} 10 to the {ends[wrong][0]:g}")
     while (high - low).max() > resolution * (1 + 1e-9):
         middle = (low + high) / 2
         good = usable(middle)

@@ -349,7 +349,10 @@ def test_effects_are_rows_from_top_to_bottom_of_interval_and_estimate():
     bands = [(band.get_x(), band.get_y(), band.get_width()) for band in ax.patches]
     assert bands == [(-1, -0.5, 2), (-1, 0.5, 2), (-0.5, 1.5, 1)]
     assert ax.get_ylim() == (2.5, -0.5)
-    assert [label.get_text() for label in ax.get_yticklabels()] == ["first", "a - b", "a - b"]
+    minus = "a \N{MINUS SIGN} b"
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["first", minus, minus]
+    words = [(text.get_text(), text.xy[1]) for text in ax.texts]
+    assert words == [(VERDICTS[one.verdict].words, row) for row, one in enumerate(effects)]
     assert ax.get_xlabel() == "points"
     low, high = ax.get_xlim()
     assert low < min(one.low for one in effects)

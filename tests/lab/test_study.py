@@ -9,7 +9,7 @@ from bn_tutorial.lab import study as study_module
 from bn_tutorial.lab.effects import Outcome
 from bn_tutorial.lab.pool import run_all
 from bn_tutorial.lab.study import (
-    OutsideBracket,
+    BracketError,
     choose,
     curves,
     judge,
@@ -210,9 +210,11 @@ class TestLargestUsable:
 
     @pytest.mark.usefixtures("pretend")
     def test_limit_far_outside_the_bracket_is_refused_with_its_seeds(self):
-        with pytest.raises(OutsideBracket, match=r"seeds \[1, 2\] are still usable at 10 to the -0.2"):
+        with pytest.raises(
+            BracketError, match=r"seeds \[1, 2\] are still usable at 10 to the -0.2"
+        ):
             self.find(between=(-1.7, -1.2))
-        with pytest.raises(OutsideBracket, match=r"seeds \[0, 1\] are not usable at 10 to the 0.5"):
+        with pytest.raises(BracketError, match=r"seeds \[0, 1\] are not usable at 10 to the 0.5"):
             self.find(between=(1.5, 2))
 
 

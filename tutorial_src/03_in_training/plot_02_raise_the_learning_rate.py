@@ -38,7 +38,7 @@ from bn_tutorial.lab.evidence import Evidence
 from bn_tutorial.lab.figures import COLORS, draw_effects, new_figure
 from bn_tutorial.lab.spec import RunSpec
 from bn_tutorial.lab.study import (
-    OutsideBracket,
+    BracketError,
     judge,
     largest_usable,
     study,
@@ -227,7 +227,7 @@ for network in networks:
                 between=between,
                 resolution=RESOLUTION,
             )
-        except OutsideBracket as outside:  # far beyond, with some seed
+        except BracketError as outside:  # far beyond, with some seed
             print(f"{', '.join(network)}: {outside}")
 
 # %%
@@ -512,7 +512,6 @@ figure, axes = new_figure(
 units = "largest usable rate (decades)", "test accuracy (points)"
 for ax, effects, unit in zip(axes, shown, units, strict=True):
     labels = [effect.name.removeprefix("largest rate, ") for effect in effects]
-    labels = [label.replace(" - ", " \N{MINUS SIGN} ") for label in labels]
     draw_effects(ax, effects, labels=labels, unit=unit)
     ax.tick_params(axis="y", labelsize=9)
 EDGE = 6  # points; what lies beyond is written

@@ -372,9 +372,8 @@ figure, axes = new_figure(
     lead=True,
     alt=alt,
 )
-minus = [effect.name.partition(",")[0] for effect in at_best]
-minus = [label.replace(" - ", " \N{MINUS SIGN} ") for label in minus]
-draw_effects(axes[0], at_best, labels=minus)
+pairs = [effect.name.partition(",")[0] for effect in at_best]
+draw_effects(axes[0], at_best, labels=pairs)
 axes[0].set(title="each at its best batch size, rate and strength", xlabel="")
 sizes = [f"batches of {batch}" for batch in STEPS]
 draw_effects(
@@ -436,16 +435,16 @@ alt = (
 figure, axes = new_figure(
     2, 1, width=7.2, height=5.6, height_ratios=(8, 4), alt=alt
 )
-labels = [f"BN \N{MINUS SIGN} constants, batches of {b}" for b in STEPS]
-labels.append("BN \N{MINUS SIGN} constants at one rate, average")
-labels += [f"parts of {size} \N{MINUS SIGN} whole batch" for size in PARTS]
+labels = [f"BN - constants, batches of {b}" for b in STEPS]
+labels.append("BN - constants at one rate, average")
+labels += [f"parts of {size} - whole batch" for size in PARTS]
 draw_effects(
     axes[0],
     [*at_each["constants"], same, *in_parts],
     labels=labels,
     unit="percentage points of test accuracy",
 )
-labels = [f"none \N{MINUS SIGN} BN, batches of {batch}" for batch in STEPS]
+labels = [f"none - BN, batches of {batch}" for batch in STEPS]
 draw_effects(axes[1], lost, labels=labels, unit="test loss (nat)")
 
 # %%

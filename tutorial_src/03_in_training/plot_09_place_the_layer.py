@@ -5,24 +5,30 @@ Place the layer
 **The question.** Does batch normalization belong before the nonlinearity or after it, and does the
 linear map need its bias?
 
-**In short.** It depends on the nonlinearity. After instead of before, with good initial weights:
-:effect:`after - before, ReLU, good weights` with ReLU and
+**In short.** It depends on the nonlinearity. With good initial weights, moving the layer from
+before the nonlinearity to behind it changes the test accuracy by
+:effect:`after - before, ReLU, good weights` with ReLU
+(:verdict:`after - before, ReLU, good weights`) and by
 :effect:`after - before, sigmoid, good weights` with sigmoids
-(:effect:`after - before, sigmoid, default weights` with PyTorch's weights). The bias of a linear
-map in front of the layer is idle: leave it out.
+(:verdict:`after - before, sigmoid, good weights`). With PyTorch's initial weights the sigmoid
+network gains :effect:`after - before, sigmoid, default weights`. If the layer follows a linear map
+directly, the bias of that map does nothing: leave it out.
 
 .. lead-figure::
 
-**What was done.** Batch normalization stood before or after the nonlinearity, ReLU or sigmoid, in
-networks of four hidden layers of 256 units, from PyTorch's initial weights and from *good* ones
-that keep a signal alive: He's for ReLU; for sigmoids those of unit gain, which make up for the
-small slope of a sigmoid. Each of these arms chose its learning rate on 5,000 held-out images, with
-3 seeds of its own; then 10 other seeds compared them after 300 steps (0.7 epochs) in batches of
-128.
+**What was done.** The layer stood *before* the nonlinearity (linear map, batch normalization, ReLU
+or sigmoid) or *after* it (linear map, ReLU or sigmoid, batch normalization), in networks of four
+hidden layers of 256 units. Their initial weights were PyTorch's, or *good* ones with which the
+spread of a signal stays about equal from layer to layer without any normalization: for ReLU, He's
+weights (after Kaiming He; their variance is 2 divided by the number of inputs), for sigmoids larger
+ones, of *unit gain*, which make up for the small slope of a sigmoid. Each of these arms chose its
+learning rate on 5,000 held-out images, with 3 seeds of its own; then 10 other seeds compared them
+after 300 steps (0.7 epochs) in batches of 128.
 
-:cite:t:`ioffe2015batch` put the layer before the nonlinearity, where they expected the more stable
-distribution. Soon others reported better results with the layer after it, and the forums have not
-agreed since. Many of the answers rest on one run for each placement, at one learning rate.
+:cite:t:`ioffe2015batch` put the layer before the nonlinearity, where they expected its inputs to
+have the more stable distribution. Soon others reported better results with the layer after it, and
+the forums have not agreed since. Many of the answers rest on one run for each placement, at one
+learning rate.
 """
 
 from dataclasses import replace
@@ -60,10 +66,14 @@ smallest = 0.5  # percentage points
 # %%
 # What becomes of the bias
 # ------------------------
-# Before the nonlinearity, the layer subtracts the mean of a sum that holds the bias. The bias
-# shifts that mean by itself and is gone: :doc:`no gradient reaches it </derivations/weights>`, and
-# its task is that of the shift that the layer learns. After the nonlinearity it decides how much
-# of its input a unit cuts off, and nothing takes that away.
+# Directly behind the linear map, the layer subtracts the mean over the batch. The bias is a part of
+# that mean, the same for all images, so it is subtracted again: :doc:`no gradient reaches it
+# </derivations/weights>`. The constant that the layer adds itself, beta, does the bias's work. With
+# the layer after the nonlinearity, the bias comes first and decides how much of its input a ReLU
+# cuts off. No later mean takes that back, so there the bias is of use.
+#
+# We divide the length of the bias's gradient by the length of the weights' gradient, in the first
+# hidden layer. What is left before the nonlinearity is rounding.
 
 images = data.standardize(data.train.images[:128]).to(device())
 labels = data.train.labels[:128].to(device())
@@ -80,14 +90,15 @@ for place in placements:
 print(
     table(
         {p: [f"{r:.0e}"] for p, r in ratio.items()},
-        ["gradient of the bias over the weights"],
+        ["length of the bias's gradient / the weights'"],
     )
 )
 
 # %%
 # Tune each placement
 # -------------------
-# A fair comparison lets each arm choose its learning rate.
+# A fair comparison lets each arm choose its learning rate. The table says where a rate lies at an
+# end of what was tried: beyond it there might be a better one.
 
 
 def run(name, kind, place, lr, bias=True):
@@ -123,13 +134,13 @@ rows = {
     ]
     for arm in arms
 }
-print(table(rows, columns=["rate", "test accuracy (%)", "the rate is"]))
+print(table(rows, columns=["rate", "test (%)", "remark"]))
 
 # %%
 # Measure the differences
 # -----------------------
-# Each arm is taken at its chosen rate. The arms without bias train at the rate that was chosen with
-# it. A difference of less than half a percentage point does not matter.
+# Each arm is taken at its chosen rate. The arms without bias train at the rate that was chosen for
+# the same arm with bias. A difference of less than half a percentage point does not matter.
 
 evidence = Evidence(
     "03_in_training/plot_09_place_the_layer",
@@ -194,9 +205,11 @@ draw_effects(
 # ------------------------------------------------
 # With the layer before the nonlinearity they are the same function, and the same gradients lead
 # them the same way. All that differs is rounding: a sum that was rounded with the bias is not quite
-# the one that was rounded without it. Sigmoids leave the difference as small as it was. ReLU
-# enlarges it, because a unit whose input is almost zero falls on the other side of the kink. What
-# is left at the end is no effect of the bias; but a single pair of runs would take it for one.
+# the one that was rounded without it. With sigmoids the difference stays as small as it was. With
+# ReLU it grows: where an input is almost zero, rounding decides on which side of the kink it lies;
+# there the slope jumps from 0 to 1, so that the gradient differs, and later steps multiply the
+# difference. What is left at the end is no effect of the bias, but from a single pair of runs one
+# would conclude that it is.
 
 # fold: draw how far the losses with and without bias are apart
 figure, axes = new_figure(
