@@ -5,28 +5,33 @@ Raise the learning rate
 **The question.** Does batch normalization (BN) permit larger learning rates, by which factor, and
 what are they good for?
 
-**In short.** It does. From the same good initial weights, the largest usable rate is greater with
-BN than without by :effect:`largest rate, BN - none, good weights, ReLU` for ReLU, that is
-:value:`factor_none_good_weights_ReLU:.0f` times as large, and by
-:effect:`largest rate, BN - none, good weights, sigmoid` for sigmoids, that is
-:value:`factor_none_good_weights_sigmoid:.0f` times.
-With the best rate for each, BN minus the plain network is
-:effect:`BN - none, good weights, ReLU` (:verdict:`BN - none, good weights, ReLU`) and
-:effect:`BN - none, good weights, sigmoid` (:verdict:`BN - none, good weights, sigmoid`) after 300
-steps; after 10 epochs it is :effect:`BN - none, good weights, ReLU, 10 epochs` and
-:effect:`BN - none, good weights, sigmoid, 10 epochs`.
+**In short.** It does. From the same good initial weights, the rate from which training fails is
+:value:`factor_none_good_weights_ReLU:.0f` times as large with BN as without for ReLU
+(:effect:`largest rate, BN - none, good weights, ReLU`; a decade is a factor of 10) and
+:value:`factor_none_good_weights_sigmoid:.0f` times for sigmoids.
+The larger rate itself, BN at its own rate minus BN at its rival's, brings
+:finding:`BN at its own rate - BN at the rival's rate, ReLU` and
+:finding:`BN at its own rate - BN at the rival's rate, sigmoid` after 300 steps.
+With each at its own rate, BN minus the plain network is :finding:`BN - none, good weights, ReLU`
+and :finding:`BN - none, good weights, sigmoid`; after 10 epochs
+:finding:`BN - none, good weights, ReLU, 10 epochs` and
+:finding:`BN - none, good weights, sigmoid, 10 epochs`.
 
 .. lead-figure::
 
 **What was done.** Networks with four hidden layers of 128 units were trained by plain stochastic
 gradient descent, in batches of 128, for 300 steps (0.7 epochs).
 *Varied:* the normalization (none, layer normalization or BN); the initial weights (PyTorch's
-default or *good* ones, which keep the signal alive); the activation; and the learning rate, from
-0.01 up to where training fails.
+default or *good* ones, with which the numbers neither shrink to nothing nor explode from layer to
+layer); the activation; and the learning rate, from 0.01 up to where training fails.
 *Held fixed:* all else.
 Rates are chosen on 5,000 images that are held out, with 3 seeds; the networks are compared on
-10,000 test images, with 5 new seeds. A rate is *usable* if the network ends at an accuracy of at
-least :value:`level:.0%`, which is halfway between guessing and no mistake.
+10,000 test images, with 5 new seeds. In brackets stands where the mean difference would probably
+lie with other seeds, other test images and another choice of the rates (a 95 % interval).
+A rate is *usable* if the network ends at an accuracy of at least :value:`level:.0%`, which is
+halfway between guessing and no mistake. So the factors above say where training breaks. The rates
+that one would choose lie below: for ReLU :value:`chosen_BN_good_weights_ReLU:.2g` with BN and
+:value:`chosen_none_good_weights_ReLU:.2g` without.
 """
 
 from dataclasses import dataclass, replace
@@ -50,14 +55,18 @@ from bn_tutorial.lab.training import Config
 # %%
 # The settings
 # ------------
-# Each kind of network that is compared is an *arm* of the study. A network without normalization
-# has a fair chance only with initial weights that keep the signal alive (:doc:`why
+# Each kind of network that is compared is an *arm* of the study. BN takes mean and spread of one
+# unit over the images of a batch; layer normalization, another rival, those of one image over the
+# units of a layer.
+#
+# A network without normalization has a fair chance only with good initial weights (:doc:`why
 # </gallery/02_inside_a_network/plot_02_follow_the_signal>`). For ReLU these are *He's initial
 # weights*, whose variance is 2 divided by the number of inputs. For sigmoids they are weights of
 # *unit gain*: so large that they make up for the small slope of the sigmoid. The network without
-# normalization and with good weights is the *fair rival*. BN meets it with the same weights,
-# because what counts for the weights before BN is the rate divided by the square of their length:
-# :doc:`smaller weights alone would act as a larger rate </derivations/weights>`.
+# normalization and with good weights is the *fair rival*. BN meets it with the same weights. That
+# matters: doubled weights in front of BN leave its output as it is and halve their gradient, so
+# that a step turns them only a quarter as much. :doc:`Smaller weights alone would act as a larger
+# rate </derivations/weights>`.
 
 
 @dataclass(frozen=True)
@@ -148,8 +157,8 @@ print(f"usable: an accuracy of at least {LEVEL:.1f} %")
 
 # %%
 # The rates that are tried for an arm are its *ladder*. The first ladder has steps of half a
-# decade. It shows roughly at which rate an arm first fails: training diverges (the loss is no
-# number any more) with one of the seeds, or ends below that level.
+# decade. It shows roughly at which rate an arm first fails: training diverges (the loss becomes
+# infinite or not a number) with one of the seeds, or ends below that level.
 
 networks = [(arm, activation) for activation in ACTIVATIONS for arm in ARMS]
 
@@ -168,7 +177,7 @@ first = tune(coarse, data, TUNING)
 
 
 def failing(tuning, network):
-    """Return the first rung above all at which an arm trains; None without."""
+    """Return the rung above the highest usable one; None if none is usable."""
     scores = tuning.scores[network]
     usable = [d for d in scores if np.all(scores[d] >= LEVEL)]  # nan is not
     above = [d for d in scores if usable and d > max(usable)]
@@ -179,9 +188,12 @@ def failing(tuning, network):
 # Choose each arm's rate
 # ----------------------
 # The second ladder has steps of a quarter of a decade over the decade and a half below the rate
-# that failed. The rate is chosen by the rule of one standard error: of all rates whose validation
-# accuracy is at most one standard error below the best, the smallest. Then the arms are trained
-# with new seeds: at the chosen rate, and at others that chance could have chosen.
+# that failed. ``tune`` trains them with the seeds of the tuning and chooses: of all rates that
+# cannot be told from the best, the smallest. (Not told from the best: the mean validation accuracy
+# is at most one *standard error* below it, the standard deviation over the seeds divided by the
+# square root of their number.) ``judge`` trains the arms with new seeds: at the chosen rate, and at
+# others that chance could have chosen, so that the intervals can be widened by what another choice
+# would have changed.
 
 fine = {}
 for network, runs in coarse.items():
@@ -321,14 +333,17 @@ for tick, arm in zip(axes[1, 0].get_yticklabels(), ARMS.values(), strict=True):
 axes[1, 0].set_title("largest usable rate", fontsize=11)
 
 # %%
-# Above: means over the seeds of the tuning; a line ends where a seed diverges. Dashed lines have
-# PyTorch's initial weights, solid ones have good weights. Below: each bar reaches to the geometric
-# mean of the largest usable rates, and a stroke stands for a seed of the comparison.
+# In the figure at the top, the upper panels show means over the seeds of the tuning, on the
+# validation images; a line ends where a seed diverges. Its colour is that of its arm below. Dashed
+# lines have PyTorch's initial weights, solid ones have good weights. In the lower panels each bar
+# reaches to the geometric mean of the largest usable rates, and a stroke stands for a seed of the
+# comparison.
 #
 # How much larger?
 # ----------------
 # A ratio of rates is a difference of their logarithms. So it has a paired interval like any other
-# difference, in decades. A difference of half a decade, a factor of 3, matters.
+# difference, in decades. A difference of half a decade, a factor of 3, matters. An arm without a
+# usable rate has no row.
 
 larger = []
 for activation in ACTIVATIONS:
@@ -384,7 +399,7 @@ print(evidence.table(*(effect.name for effect in weights)))
 # The limit of BN is :value:`factor_none_ReLU:.0f` times that of the network without normalization
 # if both have default weights, and :value:`factor_none_good_weights_ReLU:.0f` times if both have
 # good ones. (PyTorch's weights are smaller than He's. So without normalization signals and
-# gradients are small at first, and a larger rate is borne, and needed.)
+# gradients are small at first: training does not break so soon, and needs the larger rate.)
 #
 # The sigmoid network with default weights and without normalization has no usable rate: in 300
 # steps it does not get away from guessing. Does it lack time? After 2,000 steps at rate 1 it
@@ -406,9 +421,9 @@ for network in patient:
 # %%
 # What are they good for?
 # -----------------------
-# Now each arm has the rate that was chosen for it, and all have the same number of steps. An
-# interval covers the seeds, the test images, and that chance could have chosen other rates. A
-# difference of 1 percentage point matters.
+# Now each arm has the rate that was chosen for it, and all have the same number of steps. A
+# difference of 1 percentage point matters. (The formula of the interval does not know that an
+# accuracy ends at 100 %: where an arm only guesses, an end may lie beyond what is possible.)
 
 
 def compare(name, treated, control, **horizon):
@@ -431,7 +446,8 @@ points = [
 # %%
 # The lead over the fair rival has two parts. The first is BN at its own rate minus BN at the
 # rival's rate. The second is BN at the rival's rate minus the rival. For this, BN gets the rival's
-# ladder and with it the rival's choice, and how sure that choice is.
+# ladder, the rival's scores on it, and with them the rival's choice; ``shares`` says how often
+# chance would have chosen each rate.
 
 pair = COMPARISONS[FAIR]
 at_rivals = {
