@@ -72,7 +72,7 @@ def test_question_answer_figure_and_what_was_done_come_first_and_in_this_order(n
 def test_answer_recalls_what_it_says(name):
     text = ast.get_docstring(parsed(name))
     answer = text.split("**In short.**")[1].split(".. lead-figure::")[0]
-    assert re.search(r":(effect|value|verdict):`", answer)
+    assert re.search(r":(effect|finding|value|verdict):`", answer)
     assert len(re.sub(r":\w+:`[^`]*`", "", answer).split()) <= 110
 
 
@@ -109,6 +109,14 @@ def test_evidence_is_saved_under_the_scripts_own_name_before_the_last_checks(nam
     checks = [node for node in ast.walk(tree) if isinstance(node, ast.Assert)]
     assert checks
     assert max(node.lineno for node in checks) > save.lineno
+
+
+@each_script
+def test_claims_fit_beside_the_bars_of_their_picture(name):
+    (evidence,) = calls(parsed(name), "Evidence")
+    claims = [option.value for option in evidence.keywords if option.arg == "claims"]
+    words = [words for claim in claims for words in ast.literal_eval(claim).values()]
+    assert all(0 < len(one) <= 32 for one in words), words
 
 
 @each_script

@@ -51,6 +51,9 @@ class Evidence:
         The seeds of the comparisons.
     horizon : str
         How long was trained, in words and numbers, such as ``"300 steps (0.7 epochs)"``.
+    claims : mapping of str to str, optional
+        By the names of the page's headline comparisons: in about five words, what a positive effect
+        shows. They are the rows of a picture, in this order.
 
     Raises
     ------
@@ -73,11 +76,13 @@ class Evidence:
         data: Dataset | None = None,
         seeds: Iterable[int] = (),
         horizon: str = "",
+        claims: Mapping[str, str] | None = None,
     ) -> None:
         self.page = page
         self.path = path_of(page)
         self.seeds = tuple(int(seed) for seed in seeds)
         self.horizon = horizon
+        self.claims = dict(claims or {})
         self.effects: dict[str, Effect] = {}
         self.values: dict[str, Value] = {}
         self._data = data and {"name": data.name, "title": data.title, "digest": data.digest}
@@ -173,13 +178,15 @@ class Evidence:
         Raises
         ------
         ValueError
-            If the recording is too large, or not finite.
+            If the recording is too large, or not finite; if a claim is about no comparison.
 
         Notes
         -----
         JSON, complete or not at all, in the folder ``BN_TUTORIAL_EVIDENCE``, else ``evidence`` in
         :func:`bn_tutorial.storage.cache_folder`; with data, device and versions.
         """
+        if unknown := sorted(self.claims.keys() - self.effects.keys()):
+            raise ValueError(f"{self.page} has claims about {unknown}, but no such comparisons")
         content: dict[str, Any] = {
             "format": FORMAT,
             "page": self.page,
@@ -189,6 +196,7 @@ class Evidence:
             "seeds": list(self.seeds),
             "values": self.values,
             "effects": [effect.to_json() for effect in self.effects.values()],
+            "claims": self.claims,
         }
         if recording is not None:
             size = len(json.dumps(recording, allow_nan=False))
@@ -221,6 +229,8 @@ class Saved:
         Plain values by name.
     effects : dict of str to Effect
         By name.
+    claims : dict of str to str
+        What the headline comparisons show, by their names.
     recording : dict or None
         What can be replayed.
     """
@@ -232,6 +242,7 @@ class Saved:
     seeds: tuple[int, ...]
     values: dict[str, Value]
     effects: dict[str, Effect]
+    claims: dict[str, str]
     recording: dict[str, Any] | None
 
 
@@ -258,7 +269,7 @@ def recall(page: str) -> Saved:
         if content.pop("format") != FORMAT:
             raise ValueError(f"its format is not {FORMAT}")
         found = [Effect.from_json(effect) for effect in content.pop("effects")]
-        known = {"recording": None, **content, "seeds": tuple(content["seeds"])}
+        known = {"claims": {}, "recording": None, **content, "seeds": tuple(content["seeds"])}
         return Saved(**known, effects={effect.name: effect for effect in found})
     except FileNotFoundError:
         raise LookupError(f"nothing is saved for {page!r}: {remedy} first") from None

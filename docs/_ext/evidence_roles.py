@@ -1,9 +1,10 @@
-"""The roles ``effect``, ``verdict`` and ``value``: what was measured, put into a sentence.
+"""The roles ``effect``, ``verdict``, ``finding`` and ``value``: what was measured, in a sentence.
 
 ``{effect}`few_images: BN - none, batches of 8` `` (MyST) or the same with colons (reStructuredText)
 shows the estimate with its interval and unit, linked to the experiment; seeds, test images,
 confidence, what matters and how long was trained show on hover and by keyboard. ``verdict`` shows
-a chip. ``{value}`few_images: rate:.2g` `` shows a plain value, with a format as in an f-string.
+a chip, ``finding`` both. ``{value}`few_images: rate:.2g` `` shows a plain value, with a format as
+in an f-string.
 
 A page of the gallery is named by the end of its script's name, words joined by underscores; on the
 page itself no name is needed. ``@mnist`` or ``@digits`` at the end takes the effect from the record
@@ -104,6 +105,20 @@ def effect_named(text: str, env: BuildEnvironment) -> tuple[str, Effect]:
     return page, effects[name]
 
 
+def headlines(name: str, env: BuildEnvironment) -> tuple[str, list[tuple[str, Effect]]]:
+    """Return a page by its short name, and its claims in words, each with its effect.
+
+    Raises
+    ------
+    LookupError
+        If there is no such page, or it has saved nothing.
+    """
+    page = page_named(name, Path(env.srcdir), env.docname)
+    env.note_dependency(str(evidence.path_of(page)))
+    saved = evidence.recall(page)
+    return page, [(words, saved.effects[name]) for name, words in saved.claims.items()]
+
+
 def value_named(text: str, env: BuildEnvironment) -> str:
     """Return the plain value that a text names, formatted; note what it depends on.
 
@@ -188,6 +203,21 @@ def show_verdict(page: str, effect: Effect) -> measured:
     return measured("", words, page=page, facts=told, classes=["verdict", look(effect)])
 
 
+def show_finding(page: str, effect: Effect) -> measured:
+    """Show an effect and its chip, which is never torn off, as one link."""
+    words, meaning = VERDICTS[effect.verdict]
+    return measured(
+        "",
+        "",
+        nodes.inline("", estimate(effect), classes=["effect"]),
+        nodes.Text("\N{NO-BREAK SPACE}"),
+        nodes.inline("", words, classes=["verdict", look(effect)]),
+        page=page,
+        facts=f"{meaning} {facts(effect)}",
+        classes=["finding"],
+    )
+
+
 def gap(text: str) -> nodes.Node:
     """Show that something was not measured."""
     return nodes.strong("", f"[not measured: {text}]", classes=["not-measured"])
@@ -226,7 +256,7 @@ def depart(self: Any, node: measured) -> None:
 
 
 class Measured(SphinxRole):
-    """What the three roles share: a place for errors, and a gap while one page is built."""
+    """What the roles share: a place for errors, and a gap while one page is built."""
 
     def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
         """Return the thing; its page is read again whenever the evidence changes."""
@@ -260,6 +290,14 @@ class VerdictRole(Measured):
         return show_verdict(*effect_named(self.text, self.env))
 
 
+class FindingRole(Measured):
+    """An estimate and its verdict."""
+
+    def found(self) -> nodes.Node:
+        """Return both, in one link."""
+        return show_finding(*effect_named(self.text, self.env))
+
+
 class ValueRole(Measured):
     """A plain value."""
 
@@ -273,5 +311,6 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_node(measured, html=(visit, depart))
     app.add_role("effect", EffectRole())
     app.add_role("verdict", VerdictRole())
+    app.add_role("finding", FindingRole())
     app.add_role("value", ValueRole())
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,10 +1,11 @@
 """The directive ``forest``: one picture of many verdicts.
 
-Each line of its content is a row, ``words | effect``, with the effect named as for the role
-``effect``; a line that begins with ``#`` is a heading. Every row links to its experiment. A dot and
-its bar are the estimate and its interval, coloured and shaped by the verdict; the grey band is what
-does not matter; a hollow dot is the record of the other data set. All effects have one unit;
-``:range: -4 12`` cuts the axis, and an arrow says that a row goes on.
+Its content names pages, as for the role ``effect`` and with commas between them; a line that begins
+with ``#`` is a heading. Each claim of these pages (see :class:`bn_tutorial.lab.evidence.Evidence`)
+is a row, if its effect has the ``:unit:``. Every row links to its experiment. A dot and its bar are
+the estimate and its interval, coloured and shaped by the verdict; the grey band is what does not
+matter; a hollow dot is the record of the other data set. ``:range: -4 12`` cuts the axis, and an
+arrow says that a row goes on.
 
 The picture is drawn twice, for wide and for narrow screens; the style sheet shows one.
 """
@@ -17,7 +18,17 @@ from html import escape
 from typing import Any
 
 from docutils import nodes
-from evidence_roles import effect_named, estimate, facts, gap, link, look, only_one_page
+from docutils.parsers.rst import directives
+from evidence_roles import (
+    effect_named,
+    estimate,
+    facts,
+    gap,
+    headlines,
+    link,
+    look,
+    only_one_page,
+)
 from matplotlib.ticker import MaxNLocator
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
@@ -91,49 +102,63 @@ def ends(argument: str) -> tuple[float, float]:
 
 
 class Forest(SphinxDirective):
-    """Read the rows."""
+    """Read the pages."""
 
     has_content = True
-    option_spec = {"range": ends}  # noqa: RUF012
+    option_spec = {"unit": directives.unchanged_required, "range": ends}  # noqa: RUF012
 
     def run(self) -> list[nodes.Node]:
         """Return the picture; the page is read again whenever the evidence changes."""
         self.assert_has_content()
-        rows, missing = [], []
+        rows, missing = [], {}
         for line in filter(str.strip, self.content):
-            words, bar, name = (part.strip() for part in line.partition("|"))
             if line.startswith("#"):
                 rows.append(Row(line.lstrip("# ")))
-            elif not bar:
-                raise self.error(f"forest: expected `words | effect`, got {line!r}")
-            else:
+                continue
+            for name in map(str.strip, line.split(",")):
                 try:
-                    rows.append(self.row(words, name))
+                    rows += self.rows(name)
                 except LookupError as error:
-                    missing.append((name, error))
+                    missing[name] = str(error)
         if missing and not only_one_page():
-            raise self.error("forest: " + "; ".join(str(error) for _, error in missing))
-        gaps = [nodes.paragraph("", "", gap(name)) for name, _ in missing]
+            raise self.error(f"forest: {'; '.join(missing.values())}")
+        gaps = [nodes.paragraph("", "", gap(name)) for name in missing]
         if gaps:
             self.env.note_reread()
-        units = {row.effect.unit for row in rows if row.effect}
-        if not units and gaps:
+        if not any(row.effect for row in rows):
+            if not gaps:
+                raise self.error("forest: it names no page")
             return gaps
-        if len(units) != 1:
-            raise self.error(f"forest: expected effects of one unit, got {sorted(units)}")
         return [*gaps, forest("", rows=rows, range=self.options.get("range"))]
 
-    def row(self, words: str, name: str) -> Row:
-        """Return an effect and, if it is on record, what the other data set says."""
-        page, effect = effect_named(name, self.env)
-        other = None
-        if effect.data in OTHER:
-            try:
-                name = f"{name.partition('@')[0]}@{OTHER[effect.data]}"
-                other = effect_named(name, self.env)[1]
-            except LookupError:
-                pass  # it need not be on record
-        return Row(words, page, effect, other if other and other.unit == effect.unit else None)
+    def rows(self, name: str) -> list[Row]:
+        """Return the claims of a page in this unit.
+
+        Raises
+        ------
+        LookupError
+            If it has none, or has saved nothing.
+        """
+        unit = self.options.get("unit", "")
+        page, claims = headlines(name, self.env)
+        rows = [
+            Row(words, page, effect, self.on_other_data(page, effect))
+            for words, effect in claims
+            if effect.unit == unit
+        ]
+        if not rows:
+            raise LookupError(f"{page} has no claim in {unit or 'numbers without a unit'}")
+        return rows
+
+    def on_other_data(self, page: str, effect: Effect) -> Effect | None:
+        """Return what the other data set says, if it is on record in the same unit."""
+        if effect.data not in OTHER:
+            return None
+        try:
+            other = effect_named(f"{page}: {effect.name} @ {OTHER[effect.data]}", self.env)[1]
+        except LookupError:
+            return None
+        return other if other.unit == effect.unit else None
 
 
 # ---------------------------------------------------------------------------------------------

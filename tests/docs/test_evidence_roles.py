@@ -63,6 +63,17 @@ def test_verdict_is_a_chip_that_says_what_it_means(effects):
     assert chip.span.get_text().strip() == f"{meaning} {estimate}; {FACTS}"
 
 
+def test_finding_is_its_estimate_and_its_chip_in_one_link(effects):
+    (finding,), warnings = shown(effects, "By {finding}`change_the_rate: large`.")
+    assert not warnings
+    assert (finding.name, finding["href"]) == ("a", f"gallery/{RATE}.html")
+    effect, chip, facts = finding.find_all("span", recursive=False)
+    assert (effect.get_text(), effect["class"]) == ("+3.1 (2.7 to 3.5) points", ["effect"])
+    assert (chip.get_text(), chip["class"]) == ("yes", ["verdict", "verdict-yes"])
+    assert effect.next_sibling == SPACE  # the chip is never torn off
+    assert facts.get_text() == f" {VERDICTS['yes'].meaning} {FACTS}"
+
+
 def test_facts_are_a_part_of_the_link_and_stand_there_once(effects):
     (effect,), _ = shown(effects, "{effect}`change_the_rate: large`")
     (facts,) = effect.select(".measured-facts")
@@ -71,13 +82,16 @@ def test_facts_are_a_part_of_the_link_and_stand_there_once(effects):
 
 
 def test_on_its_own_page_it_needs_no_name_and_is_a_tab_stop_without_a_link(effects):
-    effects.write(f"docs/gallery/{RATE}.rst", "Page\n====\n\n:effect:`large`, :verdict:`large`\n")
+    effects.write(
+        f"docs/gallery/{RATE}.rst",
+        "Page\n====\n\n:effect:`large`, :verdict:`large`, :finding:`large`\n",
+    )
     parts, warnings = shown(effects, "Text.", f"gallery/{RATE}")
     assert not warnings
-    assert [text_of(part) for part in parts] == ["+3.1 (2.7 to 3.5) points", "yes"]
+    assert [text_of(part) for part in parts[:2]] == ["+3.1 (2.7 to 3.5) points", "yes"]
     assert [(part.name, part["tabindex"], part.get("href")) for part in parts] == [
         ("span", "0", None)
-    ] * 2
+    ] * 3
 
 
 def test_link_is_relative_to_the_page_that_it_stands_on(effects):
@@ -173,6 +187,7 @@ UNKNOWN = [
     ("effect", "large", "index is no page of the gallery"),
     ("effect", "vary_size: large", f"{SIZE} has no effect 'large'; it has: none"),
     ("verdict", "keep_the_rate: tiny", f"{KEEP} has no effect 'tiny'; it has: large"),
+    ("finding", "keep_the_rate: tiny", f"{KEEP} has no effect 'tiny'; it has: large"),
     ("verdict", "size: a: b", "does not read as: page and then name and then data"),
     ("value", "keep_the_rate: gap", f"{KEEP} has no value 'gap'"),
     ("value", "size: gab", "has no value 'gab'; it has: gap, low, n, steps, title"),

@@ -13,17 +13,19 @@ from bn_tutorial.lab.effects import VERDICTS, compare
 
 MINUS = "\N{MINUS SIGN}"
 ROWS = """```{forest}
+:unit: points
 # First & <foremost>
-it <helps> | change_the_rate: large
+change_the_rate
 # Then
-nothing | keep_the_rate: tiny
+keep_the_rate
 ```"""
+HELPS, NOTHING = {"large": "it <helps>"}, {"tiny": "nothing"}
 
 
 @pytest.fixture
 def site(measured):
-    measured.measure(RATE, large=[3.0, 3.1, 3.2], other=[3.0, 3.1, 3.2])
-    measured.measure(KEEP, tiny=[0.2, 0.2, 0.2])
+    measured.measure(RATE, large=[3.0, 3.1, 3.2], other=[3.0, 3.1, 3.2], claims=HELPS)
+    measured.measure(KEEP, tiny=[0.2, 0.2, 0.2], claims=NOTHING)
     measured.page(ROWS)
     return measured
 
@@ -52,7 +54,7 @@ def drawn(*rows, layout=forest.WIDE, cut=None, where=lambda page: f'href="{page}
 # ---------------------------------------------------------------------------------------------
 
 
-def test_forest_is_drawn_twice_with_a_row_for_each_effect_and_its_headings(site):
+def test_forest_is_drawn_twice_with_a_row_for_each_claim_and_its_headings(site):
     assert not site.build()
     pictures = site.read().select(".forest-box > svg")
     assert [picture["class"] for picture in pictures] == [
@@ -67,13 +69,29 @@ def test_forest_is_drawn_twice_with_a_row_for_each_effect_and_its_headings(site)
         assert links == [f"gallery/{RATE}.html", f"gallery/{KEEP}.html"]
 
 
+def test_rows_are_in_the_order_of_the_pages_and_of_their_claims_and_of_one_unit(site):
+    claims = {"other": "second", "large": "first"}
+    site.measure(RATE, large=[3.0, 3.1, 3.2], other=[3.0, 3.1, 3.2], claims=claims)
+    more = site.evidence(SIZE, claims={"long": "sooner", "right": "better"})
+    more.compare("right", [1, 2, 3], [1, 2, 1], unit="points", smallest=1)
+    more.compare("long", [1, 2, 3], [1, 2, 1], unit="steps", smallest=1)
+    more.save()
+    site.page("```{forest}\n:unit: points\n\nsize, change_the_rate\nkeep_the_rate\n```")
+    assert not site.build()
+    words = [words.get_text() for words in site.read().select(".forest-wide .words")]
+    assert words == ["better", "second", "first", "nothing"]
+    site.page("```{forest}\n:unit: steps\n\nsize\n```")
+    assert not site.build()
+    assert site.read().select_one(".forest-wide .words").get_text() == "sooner"
+
+
 def test_nothing_has_a_style_of_its_own(site):
     assert not site.build()
     assert "style=" not in str(site.read().select_one(".forest-box"))
 
 
 def test_link_is_relative_and_on_its_own_page_a_row_is_a_tab_stop(site):
-    directive = ".. forest::\n\n   here | large\n   there | keep_the_rate: tiny\n"
+    directive = ".. forest::\n   :unit: points\n\n   change_the_rate, keep_the_rate\n"
     site.write(f"docs/gallery/{RATE}.rst", f"Page\n====\n\n{directive}")
     assert not site.build()
     here, there = site.read(f"gallery/{RATE}").select(".forest-wide .forest-row")
@@ -83,7 +101,7 @@ def test_link_is_relative_and_on_its_own_page_a_row_is_a_tab_stop(site):
 
 def test_picture_changes_with_the_evidence(site):
     site.build()
-    site.measure(RATE, large=[5.0, 5.1, 5.2])
+    site.measure(RATE, large=[5.0, 5.1, 5.2], claims=HELPS)
     assert not site.build()
     assert site.read().select_one(".number").get_text() == "+5.1 (4.7 to 5.5)"
 
@@ -91,40 +109,39 @@ def test_picture_changes_with_the_evidence(site):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("a | change_the_rate: tiny\nb | rate: large", "has no effect 'tiny'"),
-        ("a | change_the_rate: tiny\nb | rate: large", "'rate' names"),
-        ("only words", "expected `words | effect`, got 'only words'"),
-        ("# A heading", "expected effects of one unit, got []"),
-        ("a | change_the_rate: large\nb | size: long", "got ['points', 'steps']"),
-        (":range: 3 -3\n\na | change_the_rate: large", "two ascending numbers, got 3 -3"),
-        (":range: 3\n\na | change_the_rate: large", "two ascending numbers, got 3"),
+        (":unit: points\n\nkeep_the_rate, size", f"{SIZE} has no claim in points"),
+        (":unit: steps\n\nkeep_the_rate", f"{KEEP} has no claim in steps"),
+        ("keep_the_rate", f"{KEEP} has no claim in numbers without a unit"),
+        (":unit: points\n\nrate", "'rate' names"),
+        (":unit: points\n\nkeep_the_rate,", "index is no page of the gallery"),
+        (":unit: points\n\n# A heading", "it names no page"),
+        (":range: 3 -3\n\nkeep_the_rate", "two ascending numbers, got 3 -3"),
+        (":range: 3\n\nkeep_the_rate", "two ascending numbers, got 3"),
         ("", "Content block expected"),
     ],
 )
 def test_mistake_is_a_warning_with_its_place(site, content, message):
-    more = site.evidence(SIZE)
-    more.compare("long", [1, 2, 3], [1, 2, 1], unit="steps", smallest=1)
-    more.save()
+    site.measure(SIZE, small=[0.2, 0.2, 0.2])  # and no claim
     site.page(f"```{{forest}}\n{content}\n```")
     warnings = site.build()
     assert message in warnings
     assert re.search(r"index\.md:[34]: ", warnings)  # an option has its own line
 
 
-def test_rows_that_are_missing_leave_gaps_while_one_page_is_built(site, monkeypatch):
+def test_pages_that_are_missing_leave_gaps_while_one_page_is_built(site, monkeypatch):
     monkeypatch.setenv("BN_TUTORIAL_ONLY", RATE)
-    site.page(ROWS.replace("tiny", "gone"))
+    evidence.path_of(KEEP).unlink()
     assert not site.build()
     page = site.read()
     assert [gap.get_text() for gap in page.select(".not-measured")] == [
-        "[not measured: keep_the_rate: gone]"
+        "[not measured: keep_the_rate]"
     ]
     assert len(page.select(".forest-wide a")) == 1
-    site.page(ROWS.replace("large", "lost").replace("tiny", "gone"))
+    evidence.path_of(RATE).unlink()
     assert not site.build()
     assert len(site.read().select(".not-measured")) == 2
     monkeypatch.delenv("BN_TUTORIAL_ONLY")
-    assert "has no effect 'gone'" in site.build()
+    assert f"nothing is saved for '{KEEP}'" in site.build()
 
 
 def test_other_data_are_drawn_where_they_are_on_record_in_the_same_unit(site):
@@ -135,8 +152,8 @@ def test_other_data_are_drawn_where_they_are_on_record_in_the_same_unit(site):
     other.compare("tiny", [1, 2, 3], [1, 2, 1], unit="steps", smallest=1)
     other.save()
     evidence.write_record(evidence.make_record([RATE, KEEP], "2026-01-02"), record)
-    site.measure(RATE, large=[3.0, 3.1, 3.2])
-    site.measure(KEEP, tiny=[0.2, 0.2, 0.2])
+    site.measure(RATE, large=[3.0, 3.1, 3.2], claims=HELPS)
+    site.measure(KEEP, tiny=[0.2, 0.2, 0.2], claims=NOTHING)
     assert not site.build()
     rows = site.read().select(".forest-wide a")
     assert [len(row.select(".hollow")) for row in rows] == [1, 0]

@@ -52,9 +52,16 @@ class Measured:
     def evidence(self, page: str, *, data: str = "mnist", **options: Any) -> Evidence:
         return Evidence(page, data=DATA[data], seeds=range(3), **options)
 
-    def measure(self, page: str = RATE, *, data: str = "mnist", **arms: list[float]) -> Evidence:
+    def measure(
+        self,
+        page: str = RATE,
+        *,
+        data: str = "mnist",
+        claims: dict[str, str] | None = None,
+        **arms: list[float],
+    ) -> Evidence:
         """Save effects of a page by name, of three seeds, whose controls are almost zero."""
-        evidence = self.evidence(page, data=data, horizon="9 steps")
+        evidence = self.evidence(page, data=data, horizon="9 steps", claims=claims)
         for name, treated in arms.items():
             control = [0.0, 0.1, -0.1]
             evidence.compare(name, treated, control, unit="points", smallest=1.0)

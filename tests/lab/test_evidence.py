@@ -68,6 +68,7 @@ class TestEvidence:
         for broken in (
             {**content, "effects": [{**content["effects"][0], "unit": 3}]},
             {**content, "more": 1},
+            {**content, "claims": {"batch - none, 8": 3}},
             {k: v for k, v in content.items() if k != "seeds"},
         ):
             with pytest.raises(jsonschema.ValidationError):
@@ -78,6 +79,21 @@ class TestEvidence:
         Evidence(PAGE).save()
         assert recall(PAGE).effects == {}
         assert recall(PAGE).data is None
+
+    def test_claims_are_kept_in_their_order_and_must_be_about_comparisons(self):
+        claims = {"batch - none, 8": "helps with few", "batch - none, 128": "helps with many"}
+        some(claims=claims)
+        assert list(recall(PAGE).claims.items()) == list(claims.items())
+        with pytest.raises(ValueError, match=r"claims about \['batch - none'\], but no such"):
+            some(claims={"batch - none": "helps"})
+        assert recall(PAGE).claims == claims
+
+    def test_file_of_before_there_were_claims_is_read(self):
+        some()
+        content = json.loads(path_of(PAGE).read_text())
+        del content["claims"]
+        path_of(PAGE).write_text(json.dumps(content))
+        assert recall(PAGE).claims == {}
 
     def test_name_that_is_taken_or_means_something_in_a_text_is_refused(self):
         evidence = some()

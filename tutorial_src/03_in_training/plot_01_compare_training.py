@@ -5,7 +5,7 @@ Train with and without batch normalization
 **The question.** How much more accurate does batch normalization make the notebook's network in the
 same number of steps, and how sure is that?
 
-**In short.** After 10 epochs it is more accurate by :effect:`BN - none` :verdict:`BN - none`. With
+**In short.** After 10 epochs it is more accurate by :finding:`BN - none`. With
 batch normalization :value:`test_with:.1%` of the test images are classified correctly, without it
 :value:`test_without:.1%`; always guessing the most frequent digit gives :value:`majority:.1%`. So
 this compares a network that trains with one that hardly does.

@@ -129,6 +129,14 @@ evidence = Evidence(
     data=data,
     seeds=JUDGING,
     horizon="300 steps (0.7 epochs)",
+    claims={
+        "BN - none, good weights, ReLU": "larger rates lead, ReLU",
+        "BN - none, good weights, ReLU, 10 epochs": "the same after 10 epochs",
+        "BN - none, good weights, sigmoid": "larger rates lead, sigmoid",
+        "BN - none, good weights, sigmoid, 10 epochs": "the same after 10 epochs",
+        "largest rate, BN - none, good weights, ReLU": "larger rates train, ReLU",
+        "largest rate, BN - none, good weights, sigmoid": "larger rates train, sigmoid",
+    },
 )
 
 

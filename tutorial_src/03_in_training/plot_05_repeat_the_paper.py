@@ -6,8 +6,8 @@ Repeat the paper's experiment
 
 **In short.** With one choice of what the paper leaves out, batch normalization reaches 95 % after
 :value:`to_level_with:,.0f` steps instead of :value:`to_level_without:,.0f`. After 50,000 steps its
-lead is :effect:`BN - none, at the end` :verdict:`BN - none, at the end`. The inputs of its sigmoids
-are steadier; for the greater part that is the definition of the layer.
+lead is :finding:`BN - none, at the end`. The inputs of its sigmoids are steadier; for the greater
+part that is the definition of the layer.
 
 .. lead-figure::
 
@@ -110,6 +110,9 @@ evidence = Evidence(
     data=data,
     seeds=seeds,
     horizon="50,000 steps (50 epochs)",
+    claims={
+        "BN - none, at the end": "the paper's lead, in the end",
+    },
 )
 to_level = {arm: steps_to(level, accuracy[arm], every) for arm in arms}
 width = {

@@ -7,9 +7,9 @@ on the learning rate and on the scale of the initial weights?
 
 **In short.** Over the choices that the map shows, the gap is anything from
 :value:`gap_smallest:+.0f` to :value:`gap_largest:+.0f` points. At the best choice of each arm it is
-:effect:`BN - none, each at its best` :verdict:`BN - none, each at its best`. What differs is how
-many of the choices train at all: :value:`usable_with:.0%` of the squares with batch normalization,
-:value:`usable_without:.0%` without. That depends on the frame of the map, too.
+:finding:`BN - none, each at its best`. What differs is how many of the choices train at all:
+:value:`usable_with:.0%` of the squares with batch normalization, :value:`usable_without:.0%`
+without. That depends on the frame of the map, too.
 
 .. lead-figure::
 
@@ -141,6 +141,9 @@ evidence = Evidence(
     data=data,
     seeds=seeds,
     horizon="600 steps (0.7 epochs)",
+    claims={
+        "BN - none, each at its best": "lead at the best of the map",
+    },
 )
 tuning = tune(ladders, data, tuning_seeds)
 judged = judge(tuning, data, seeds)

@@ -110,6 +110,15 @@ evidence = Evidence(
     data=data,
     seeds=JUDGING,
     horizon="200 to 1,600 steps (12.5 to 200 epochs)",
+    claims={
+        "BN - none, each at its best": "regularizes, each at its best",
+        "BN - decay, each at its best": "regularizes, against decay",
+        "BN - dropout, each at its best": "regularizes, against dropout",
+        "loss, none - BN, batches of 8": "test loss, batches of 8",
+        "loss, none - BN, batches of 32": "test loss, batches of 32",
+        "loss, none - BN, batches of 128": "test loss, batches of 128",
+        "loss, none - BN, batches of 1024": "test loss, whole set at once",
+    },
 )
 
 # %%

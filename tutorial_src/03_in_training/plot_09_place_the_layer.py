@@ -147,6 +147,11 @@ evidence = Evidence(
     data=data,
     seeds=seeds,
     horizon="300 steps (0.7 epochs)",
+    claims={
+        "after - before, ReLU, good weights": "after ReLU rather than before",
+        "after - before, sigmoid, good weights": "after sigmoid rather than before",
+        "bias - none, before, ReLU": "a bias in front of it, ReLU",
+    },
 )
 for name in activations:
     for kind in weights:
