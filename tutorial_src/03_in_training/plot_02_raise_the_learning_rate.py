@@ -400,10 +400,8 @@ print(evidence.table(*(effect.name for effect in weights)))
 
 # %%
 # For ReLU, good instead of default weights move the limit of BN by
-# :effect:`largest rate, good - default weights, BN, ReLU`
-# (:verdict:`largest rate, good - default weights, BN, ReLU`), and that of the network without
-# normalization by :effect:`largest rate, good - default weights, none, ReLU`
-# (:verdict:`largest rate, good - default weights, none, ReLU`).
+# :finding:`largest rate, good - default weights, BN, ReLU`, and that of the network without
+# normalization by :finding:`largest rate, good - default weights, none, ReLU`.
 # The limit of BN is :value:`factor_none_ReLU:.0f` times that of the network without normalization
 # if both have default weights, and :value:`factor_none_good_weights_ReLU:.0f` times if both have
 # good ones. (PyTorch's weights are smaller than He's. So without normalization signals and
@@ -553,14 +551,10 @@ for row, effect in enumerate(in_order):
 # Differences within the grey band are too small to matter.
 #
 # BN at its own rate minus BN at the rival's rate is
-# :effect:`BN at its own rate - BN at the rival's rate, ReLU` for ReLU
-# (:verdict:`BN at its own rate - BN at the rival's rate, ReLU`) and
-# :effect:`BN at its own rate - BN at the rival's rate, sigmoid` for sigmoids
-# (:verdict:`BN at its own rate - BN at the rival's rate, sigmoid`). At the rival's rate, BN minus
-# the rival is :effect:`BN at the rival's rate - none, good weights, ReLU` for ReLU
-# (:verdict:`BN at the rival's rate - none, good weights, ReLU`) and
-# :effect:`BN at the rival's rate - none, good weights, sigmoid` for sigmoids
-# (:verdict:`BN at the rival's rate - none, good weights, sigmoid`).
+# :finding:`BN at its own rate - BN at the rival's rate, ReLU` for ReLU and
+# :finding:`BN at its own rate - BN at the rival's rate, sigmoid` for sigmoids. At the rival's rate,
+# BN minus the rival is :finding:`BN at the rival's rate - none, good weights, ReLU` for ReLU and
+# :finding:`BN at the rival's rate - none, good weights, sigmoid` for sigmoids.
 #
 # **What this does not answer.** One learning rate drives all parts of a network: the weights
 # before the normalizations, their scales and shifts (gamma and beta), and the output layer. What
