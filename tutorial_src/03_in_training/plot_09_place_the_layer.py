@@ -7,12 +7,10 @@ linear map need its bias?
 
 **In short.** It depends on the nonlinearity. With good initial weights, moving the layer from
 before the nonlinearity to behind it changes the test accuracy by
-:effect:`after - before, ReLU, good weights` with ReLU
-(:verdict:`after - before, ReLU, good weights`) and by
-:effect:`after - before, sigmoid, good weights` with sigmoids
-(:verdict:`after - before, sigmoid, good weights`). With PyTorch's initial weights the sigmoid
-network gains :effect:`after - before, sigmoid, default weights`. If the layer follows a linear map
-directly, the bias of that map does nothing: leave it out.
+:finding:`after - before, ReLU, good weights` with ReLU and by
+:finding:`after - before, sigmoid, good weights` with sigmoids. With PyTorch's initial weights the
+sigmoid network gains :effect:`after - before, sigmoid, default weights`. If the layer follows a
+linear map directly, the bias of that map does nothing: leave it out.
 
 .. lead-figure::
 
