@@ -304,7 +304,10 @@ def draw_effects(
         line: dict[str, Any] = {"color": COLORS[color], "linestyle": "solid"}
         ax.plot([effect.low, effect.high], [row, row], **line)
         ax.plot(effect.mean, row, marker=marker, markersize=7, **line)
-        at_right: dict[str, Any] = {"xycoords": ax.get_yaxis_transform(), "textcoords": "offset points"}
+        at_right: dict[str, Any] = {
+            "xycoords": ax.get_yaxis_transform(),
+            "textcoords": "offset points",
+        }
         words = VERDICTS[effect.verdict].words
         ax.annotate(words, (1, row), (6, 0), va="center", fontsize=9, **at_right)
     ax.axvline(0, color=INK, linewidth=0.8, linestyle="solid")
