@@ -70,6 +70,7 @@ PARTS = {
     "scratch/running_statistics.py": "layers",
     "scratch/normalize.py": "functional",
     "lab/spec.py": "store",
+    "lab/workers.py": "pool",
 }
 WHOLES = {"pytorch_samples", "onnx_nodes"}  # tests of a whole wing
 

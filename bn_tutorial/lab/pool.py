@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import pickle
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 import joblib
@@ -22,8 +23,10 @@ from bn_tutorial.fingerprint import Sources
 from bn_tutorial.lab.spec import RunSpec
 from bn_tutorial.lab.store import Store, code_of
 from bn_tutorial.lab.training import History
+from bn_tutorial.lab.workers import deaf_to_hangup, end_with, no_room_explained
 
 Bytes = npt.NDArray[np.uint8]
+Training = Generator[tuple[RunSpec, History], None, None]
 
 _loaded = Sources()  # the code that this process runs, whatever becomes of the files
 
@@ -62,11 +65,14 @@ def run_all(
         run with settings that cannot be trained; the runs that were finished before are kept.
     RuntimeError
         If a process that trains has other code in memory than this one has on disk.
+    OSError
+        If the cache folder cannot be written to, or the temporary one has no room for the data.
 
     Notes
     -----
     Each history goes into the :class:`~bn_tutorial.lab.store.Store` as soon as it is finished, so
-    that a study that was killed goes on where it was.
+    that a study that was killed goes on where it was. The workers end with this process, however
+    it ends.
 
     Where ``BN_TUTORIAL_SCHEDULER`` is the address of a Dask scheduler, the runs train on its
     workers instead. They need the package in the same version, one thread each, and no common disk.
@@ -75,12 +81,15 @@ def run_all(
         raise ValueError(f"workers is {workers}, expected at least 1")
     store = Store(data.digest, Sources())
     wanted = dict.fromkeys(runs)
-    histories = {run: known for run in wanted if (known := store.find(run)) is not None}
+    histories = store.find(wanted)
     missing = [run for run in wanted if run not in histories]
     disable = None if progress is None else not progress
     total, done = len(wanted), len(histories)
-    with tqdm(total=total, initial=done, unit="run", disable=disable, leave=False) as bar:
-        for run, history in _train_all(missing, data, store.sources, workers):
+    with (
+        tqdm(total=total, initial=done, unit="run", disable=disable, leave=False) as bar,
+        _stopped_at_the_end(_train_all(missing, data, store.sources, workers)) as trained,
+    ):
+        for run, history in trained:
             store.keep(run, history)
             histories[run] = history
             bar.update()
@@ -89,7 +98,7 @@ def run_all(
 
 def _train_all(
     missing: Sequence[RunSpec], data: Dataset, sources: Sources, workers: int | None
-) -> Iterator[tuple[RunSpec, History]]:
+) -> Training:
     """Yield each history as it is finished; one process is this one."""
     scheduler = os.environ.get("BN_TUTORIAL_SCHEDULER")
     processes = min(workers or joblib.cpu_count(), len(missing))
@@ -106,12 +115,33 @@ def _train_all(
             stack.enter_context(_on_cluster(scheduler, packed))
             processes = -1
         else:
-            stack.enter_context(joblib.parallel_config("loky", inner_max_num_threads=1))
+            stack.enter_context(
+                joblib.parallel_config(
+                    "loky",
+                    inner_max_num_threads=1,
+                    initializer=end_with,
+                    initargs=(os.getpid(),),
+                )
+            )
+        stack.enter_context(no_room_explained())
         parallel = joblib.Parallel(processes, batch_size=1, return_as="generator_unordered")
-        yield from parallel(
-            joblib.delayed(_in_worker)(run, packed, data.digest, code)
-            for run, code in zip(missing, codes, strict=True)
-        )
+        with deaf_to_hangup():
+            trained = parallel(
+                joblib.delayed(_in_worker)(run, packed, data.digest, code)
+                for run, code in zip(missing, codes, strict=True)
+            )
+        yield from trained
+
+
+@contextmanager
+def _stopped_at_the_end(trained: Training) -> Iterator[Training]:
+    """Stop the workers when a block ends, even where not all of their results were wanted."""
+    try:
+        yield trained
+    finally:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # joblib's, that they were not
+            trained.close()
 
 
 @contextmanager

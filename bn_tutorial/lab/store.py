@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import json
 import logging
+import math
+import shutil
+from collections.abc import Iterable
 from dataclasses import asdict
 from operator import methodcaller
 from pathlib import Path
@@ -22,13 +25,19 @@ from bn_tutorial.fingerprint import Sources
 from bn_tutorial.lab.spec import RunSpec
 from bn_tutorial.lab.training import CURVES, History
 from bn_tutorial.networks.norms import parse_norm
-from bn_tutorial.storage import cache_folder, replace_when_complete
+from bn_tutorial.storage import cache_folder, prepare_folder, replace_when_complete
 
 _log = logging.getLogger(__name__)
 
+# What a file that is not as it was written can lead to.
+DAMAGE = (
+    *(OSError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError),
+    RecursionError,
+)
+
 
 class Store:
-    """The finished runs on one data set, made by the code, versions and device of this moment.
+    """The finished runs on one data set, made by the code and versions of this moment.
 
     Parameters
     ----------
@@ -36,19 +45,26 @@ class Store:
         Of the data set.
     sources : Sources
         The code.
+    device : str, optional
+        The kind of device that trains; by default that of this moment.
+
+    Raises
+    ------
+    OSError
+        If the folder cannot be written to.
 
     Notes
     -----
     The files are JSON, in the folder ``runs`` of :func:`bn_tutorial.storage.cache_folder`; each is
-    complete or not there. A damaged one is named in a warning.
+    complete or not there.
     """
 
-    def __init__(self, digest: str, sources: Sources) -> None:
+    def __init__(self, digest: str, sources: Sources, device: str | None = None) -> None:
         self.digest = digest
         self.sources = sources
-        self.folder = cache_folder() / "runs"
-        self.folder.mkdir(exist_ok=True)
-        self._made_with = [digest, fingerprint.versions("numpy", "torch"), fingerprint.device()]
+        self.folder = prepare_folder(cache_folder() / "runs")
+        versions = fingerprint.versions("numpy", "torch")
+        self._made_with = [digest, versions, device or fingerprint.device()]
 
     def path(self, run: RunSpec) -> Path:
         """Return the file of a run, whether it is there or not.
@@ -63,29 +79,56 @@ class Store:
 
     def keep(self, run: RunSpec, history: History) -> None:
         """Write a finished run."""
-        content = {"run": asdict(run), "data": self.digest, "history": _to_json(history)}
-        with replace_when_complete(self.path(run)) as partial:
+        path, content = self.path(run), self._content(run, history)
+        if path.is_dir():  # which no file can replace
+            shutil.rmtree(path)
+        with replace_when_complete(path) as partial:
             partial.write_text(
                 _json({**content, "sha256": fingerprint.of(content)}), encoding="utf-8"
             )
 
-    def find(self, run: RunSpec) -> History | None:
-        """Read a finished run; None if there is none, or none that can be believed."""
-        path = self.path(run)
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            if content.pop("sha256") != fingerprint.of(content):
-                raise ValueError("it is not what was written")
-            if [content["run"], content["data"]] != json.loads(_json([asdict(run), self.digest])):
-                raise ValueError("it is another run's, or of other data")
-            history = _from_json(content["history"])
-            _check_lengths(history, run)
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-            _log.warning("%s is damaged (%s): the run is trained anew", path, error)
-            return None
+    def find(self, runs: Iterable[RunSpec]) -> dict[RunSpec, History]:
+        """Read those of some runs that are finished, and whose files can be believed.
+
+        One warning counts the files that cannot.
+        """
+        found, damaged = dict[RunSpec, History](), list[str]()
+        for run in runs:
+            path = self.path(run)
+            try:
+                found[run] = self.read(run)
+            except FileNotFoundError:
+                continue
+            except DAMAGE as error:
+                damaged.append(f"{path.name}: {error}")
+        if damaged:
+            _log.warning(
+                "%d remembered runs in %s are damaged and are trained anew, such as %s",
+                *(len(damaged), self.folder, damaged[0]),
+            )
+        return found
+
+    def read(self, run: RunSpec) -> History:
+        """Read a finished run.
+
+        Raises
+        ------
+        FileNotFoundError
+            If it is not there.
+        Exception
+            One of `DAMAGE`, if its file is not as it was written, or is none that this run can
+            have left.
+        """
+        content = json.loads(self.path(run).read_text(encoding="utf-8"))
+        history = _from_json(content["history"])
+        # Of what was understood: it is what was written, however the file looks.
+        if content["sha256"] != fingerprint.of(self._content(run, history)):
+            raise ValueError("it is not what was written, or of another run or other data")
+        _check(history, run)
         return history
+
+    def _content(self, run: RunSpec, history: History) -> dict[str, Any]:
+        return {"run": asdict(run), "data": self.digest, "history": _to_json(history)}
 
 
 def code_of(run: RunSpec, sources: Sources) -> str:
@@ -151,6 +194,8 @@ def _packed(right: npt.NDArray[np.bool_]) -> dict[str, Any]:
 
 def _unpacked(packed: dict[str, Any]) -> npt.NDArray[np.bool_]:
     bits = np.frombuffer(bytes.fromhex(packed["bits"]), dtype=np.uint8)
+    if not 0 <= packed["count"] <= 8 * len(bits):
+        raise ValueError(f"it has {8 * len(bits)} bits, expected {packed['count']}")
     return np.unpackbits(bits, count=packed["count"]).astype(np.bool_)
 
 
@@ -158,16 +203,34 @@ def _array(values: Any) -> npt.NDArray[np.float64]:
     return np.array(values, dtype=np.float64)
 
 
-def _check_lengths(history: History, run: RunSpec) -> None:
-    """Refuse curves that this run cannot have."""
-    count, steps = run.config.evaluations, run.config.steps
-    expected = {name: {count} for name in CURVES}
-    for name in ("validation_loss", "validation_accuracy"):
-        expected[name] = {0, count}  # as the data are; the digest of the file decides
-    expected["step_loss"] = {steps}
-    for name, allowed in expected.items():
-        if (length := len(getattr(history, name))) not in allowed:
-            raise ValueError(f"its {name} has {length} values, expected {max(allowed)}")
-    for name, values in history.measured.items():
-        if len(values) != count + 1:
-            raise ValueError(f"its {name} has {len(values)} rows, expected {count + 1}")
+def _check(history: History, run: RunSpec) -> None:
+    """Refuse what this run cannot have left: lengths, ranges, numbers from after it diverged."""
+    steps, evaluations = run.config.steps, run.config.evaluations
+    end = steps if history.diverged_at is None else history.diverged_at
+    if type(end) is not int or not 0 <= end <= steps - (history.diverged_at is not None):
+        raise ValueError(f"its diverged_at is {end!r}, expected one of {steps} steps")
+    sound = end // run.config.evaluate_every  # evaluations before it diverged
+    for name in CURVES:
+        values = np.array(getattr(history, name))
+        length, finite = (steps, end) if name == "step_loss" else (evaluations, sound)
+        if name.startswith("validation") and not history.validation_right.size:
+            length, finite = 0, 0
+        known, highest = values[:finite], 1 if name.endswith("accuracy") else math.inf
+        if len(values) != length:
+            raise ValueError(f"its {name} has {len(values)} values, expected {length}")
+        if not (np.isfinite(known) & (known >= 0) & (known <= highest)).all():
+            raise ValueError(f"its {name} is out of range")
+        if not np.isnan(values[finite:]).all():
+            raise ValueError(f"its {name} goes on after it diverged")
+    if bool(history.measured) != (run.measure is not None):
+        raise ValueError(f"it measured {sorted(history.measured)}, expected {run.measure}")
+    for name, rows in history.measured.items():
+        if len(rows) != evaluations + 1 or not np.isnan(rows[sound + 1 :]).all():
+            raise ValueError(f"its {name} has other rows than {sound + 1} of {evaluations + 1}")
+    for name in ("validation", "test"):
+        right, accuracy = getattr(history, f"{name}_right"), getattr(history, f"{name}_accuracy")
+        # Where it diverged, none was right.
+        if accuracy and not (right.size and right.mean() == np.nan_to_num(accuracy[-1])):
+            raise ValueError(f"its {name}_right does not fit its {name}_accuracy")
+    if not 0 <= history.seconds < math.inf:
+        raise ValueError(f"it took {history.seconds} seconds")
