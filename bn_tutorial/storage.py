@@ -7,6 +7,7 @@ complete, so that a killed build leaves nothing half-written behind a real name.
 
 from __future__ import annotations
 
+import errno
 import os
 import uuid
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import platformdirs
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def named_folder(variable: str) -> Path | None:
@@ -85,6 +88,8 @@ def replace_when_complete(path: Path) -> Iterator[Path]:
     ------
     FileNotFoundError
         If the block has written nothing to the temporary path.
+    OSError
+        If there is no room for the file. The message names it, and says what to do.
 
     Examples
     --------
@@ -104,5 +109,14 @@ def replace_when_complete(path: Path) -> Iterator[Path]:
         with partial.open("r+b") as file:
             os.fsync(file.fileno())
         partial.replace(path)
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        # The system says it without a name.
+        raise OSError(
+            error.errno,
+            f"{path} cannot be written ({error.strerror}): make room there; "
+            "nox -s cache says what can be deleted",
+        ) from error
     finally:
         partial.unlink(missing_ok=True)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -184,3 +185,33 @@ def test_a_written_file_may_be_read_by_whoever_may_read_the_folders_other_files(
     with replace_when_complete(replaced) as partial:
         partial.write_text("")
     assert replaced.stat().st_mode == plain.stat().st_mode
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+def test_disk_without_room_is_named_with_a_remedy_and_keeps_the_old_file(
+    tmp_path, monkeypatch, code
+):
+    def fail(_):
+        raise OSError(code, os.strerror(code))
+
+    (path := tmp_path / "numbers.json").write_text("old")
+    monkeypatch.setattr(os, "fsync", fail)
+    with (
+        pytest.raises(OSError, match=r"numbers.json cannot be written \(.*: make room") as error,
+        replace_when_complete(path) as partial,
+    ):
+        partial.write_text("new")
+    assert error.value.errno == code
+    assert str(path) in str(error.value)
+    assert path.read_text() == "old"
+    assert names(tmp_path) == ["numbers.json"]
+
+
+def test_other_error_of_the_system_is_handed_on_as_it_is(tmp_path):
+    failure = OSError(errno.EIO, "Input/output error")
+    with (
+        pytest.raises(OSError, match="Input/output") as error,
+        replace_when_complete(tmp_path / "x"),
+    ):
+        raise failure
+    assert error.value is failure
