@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import threading
 import webbrowser
 from argparse import ArgumentParser
@@ -19,6 +20,11 @@ nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.reuse_venv = "yes"
 nox.options.sessions = ["tests", "docs", "lint"]
+
+# What else asks a program to end is to end a session as Ctrl-C does: nox then ends what it started.
+for name in ("SIGTERM", "SIGHUP"):
+    if hasattr(signal, name):
+        signal.signal(getattr(signal, name), signal.default_int_handler)
 
 PROJECT = nox.project.load_toml("pyproject.toml")
 SITE = Path("docs/_build/html")
@@ -81,6 +87,13 @@ def faults(session: nox.Session) -> None:
     """Injure builds, runs and fetches, and see that nothing wrong is said; under ten minutes."""
     install(session, "tests")
     session.run("pytest", "tests/faults", *session.posargs)
+
+
+@nox.session
+def cache(session: nox.Session) -> None:
+    """Say how much room finished runs take; `-- --prune` deletes those that nothing can use."""
+    install(session, "docs")
+    session.run("python", "-m", "bn_tutorial.lab.prune", *session.posargs)
 
 
 @nox.session

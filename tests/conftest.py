@@ -1,12 +1,8 @@
-"""What all tests share: a cache folder of their own, and a stand-in for MNIST.
-
-The stand-in is four tiny idx files, which the package is told to expect.
-"""
+"""A stand-in for MNIST: four tiny idx files, which the package is told to expect."""
 
 from __future__ import annotations
 
 import hashlib
-import os
 import struct
 
 import numpy as np
@@ -16,31 +12,6 @@ import pytest
 collect_ignore = ["browser", "faults"]
 
 COUNTS = {"train": 20, "t10k": 10}  # images in the stand-in
-
-
-@pytest.fixture(scope="session", autouse=True)
-def own_cache(tmp_path_factory):
-    """The cache folder of this session: no test touches the user's."""
-    with pytest.MonkeyPatch.context() as patch:
-        folder = tmp_path_factory.mktemp("cache")
-        patch.setenv("BN_TUTORIAL_CACHE", str(folder))
-        yield folder
-
-
-@pytest.fixture(autouse=True)
-def _leave_no_variable():
-    """A test that leaves one of our variables changed would decide what the next one does."""
-
-    def ours():
-        return {name: os.environ[name] for name in os.environ if name.startswith("BN_TUTORIAL_")}
-
-    before = ours()
-    yield
-    after = ours()
-    for name in after.keys() - before.keys():
-        del os.environ[name]
-    os.environ.update(before)
-    assert after == before
 
 
 def idx(array: np.ndarray) -> bytes:

@@ -1,0 +1,78 @@
+"""A session of tests writes into no folder of the user's; one of nox ends with all it started."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_tests_and_doctests_write_nothing_into_the_users_folders(tmp_path):
+    home = tmp_path / "home"
+    home.mkdir()
+    users = ("HOME", "USERPROFILE", "LOCALAPPDATA", "XDG_CACHE_HOME", "XDG_CONFIG_HOME")
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith("BN_TUTORIAL_")
+    }
+    # Among them the one whose example makes a cache folder.
+    doctests = ["bn_tutorial/lab/evidence.py", "bn_tutorial/storage.py", "bn_tutorial/lab/pool.py"]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    result = subprocess.run(
+        [*command, *doctests, "tests/lab/test_checks.py", f"--basetemp={tmp_path / 'own'}"],
+        cwd=ROOT,
+        env=environment | dict.fromkeys(users, str(home)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert not list(home.rglob("*"))
+
+
+NOXFILE = f"""
+import importlib.util, nox
+spec = importlib.util.spec_from_file_location("project", {str(ROOT / "noxfile.py")!r})
+project = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(project)
+
+@nox.session(venv_backend="none")
+def build(session):
+    project.build_site(session)
+"""
+
+# In the place of Sphinx: it says its number, and works for a long time.
+SPHINX = f"""#!{sys.executable}
+import os, time
+print(os.getpid(), flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are those of POSIX")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_build_ends_with_the_nox_that_started_it(tmp_path, number):
+    (tmp_path / "noxfile.py").write_text(NOXFILE)
+    (tmp_path / "pyproject.toml").write_text((ROOT / "pyproject.toml").read_text())
+    (sphinx := tmp_path / "sphinx-build").write_text(SPHINX)
+    sphinx.chmod(0o755)
+    nox = subprocess.Popen(
+        [sys.executable, "-m", "nox", "-s", "build"],
+        cwd=tmp_path,
+        env=os.environ | {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    build = psutil.Process(int(nox.stdout.readline()))
+    os.kill(nox.pid, number)
+    begun = time.monotonic()
+    nox.communicate(timeout=10)
+    assert nox.returncode != 0
+    assert time.monotonic() - begun < 10
+    assert not build.is_running() or build.status() == psutil.STATUS_ZOMBIE
