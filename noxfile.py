@@ -22,9 +22,9 @@ nox.options.reuse_venv = "yes"
 nox.options.sessions = ["tests", "docs", "lint"]
 
 # What else asks a program to end is to end a session as Ctrl-C does: nox then ends what it started.
-for name in ("SIGTERM", "SIGHUP"):
-    if hasattr(signal, name):
-        signal.signal(getattr(signal, name), signal.default_int_handler)
+for number in {signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)}:
+    if signal.getsignal(number) is signal.SIG_DFL:  # nohup has said that SIGHUP is to be ignored
+        signal.signal(number, signal.default_int_handler)
 
 PROJECT = nox.project.load_toml("pyproject.toml")
 SITE = Path("docs/_build/html")

@@ -1,16 +1,18 @@
 """A session of tests writes into no folder of the user's; one of nox ends with all it started."""
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
 import pytest
 
 ROOT = Path(__file__).parents[2]
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="signals are those of POSIX")
 
 
 def test_tests_and_doctests_write_nothing_into_the_users_folders(tmp_path):
@@ -54,25 +56,50 @@ time.sleep(60)
 """
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="signals are those of POSIX")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_build_ends_with_the_nox_that_started_it(tmp_path, number):
+@pytest.fixture
+def nox(tmp_path):
+    """A function that starts a build with nox, and returns the process of each."""
     (tmp_path / "noxfile.py").write_text(NOXFILE)
     (tmp_path / "pyproject.toml").write_text((ROOT / "pyproject.toml").read_text())
     (sphinx := tmp_path / "sphinx-build").write_text(SPHINX)
     sphinx.chmod(0o755)
-    nox = subprocess.Popen(
-        [sys.executable, "-m", "nox", "-s", "build"],
-        cwd=tmp_path,
-        env=os.environ | {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    build = psutil.Process(int(nox.stdout.readline()))
-    os.kill(nox.pid, number)
-    begun = time.monotonic()
-    nox.communicate(timeout=10)
-    assert nox.returncode != 0
-    assert time.monotonic() - begun < 10
+    started = []
+
+    def start(*before):
+        nox = subprocess.Popen(
+            [*before, sys.executable, "-m", "nox", "-s", "build"],
+            cwd=tmp_path,
+            env=os.environ | {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        started.append((nox, psutil.Process(int(nox.stdout.readline()))))
+        return started[-1]
+
+    yield start
+    for session, build in started:
+        session.kill()
+        with contextlib.suppress(psutil.NoSuchProcess):
+            build.kill()
+        session.communicate()
+
+
+@posix
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_build_ends_with_the_nox_that_started_it(nox, number):
+    session, build = nox()
+    session.send_signal(getattr(signal, number))
+    session.communicate(timeout=10)
+    assert session.returncode != 0
     assert not build.is_running() or build.status() == psutil.STATUS_ZOMBIE
+
+
+@posix
+def test_build_that_is_to_outlive_its_terminal_does(nox):
+    session, build = nox("nohup")
+    session.send_signal(signal.SIGHUP)
+    with pytest.raises(subprocess.TimeoutExpired):
+        session.wait(timeout=2)
+    assert build.is_running()
