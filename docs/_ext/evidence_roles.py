@@ -204,13 +204,13 @@ def show_verdict(page: str, effect: Effect) -> measured:
 
 
 def show_finding(page: str, effect: Effect) -> measured:
-    """Show an effect and its chip, which is never torn off, as one link."""
+    """Show an effect and its chip, as one link."""
     words, meaning = VERDICTS[effect.verdict]
     return measured(
         "",
         "",
         nodes.inline("", estimate(effect), classes=["effect"]),
-        nodes.Text("\N{NO-BREAK SPACE}"),
+        nodes.Text(" "),
         nodes.inline("", words, classes=["verdict", look(effect)]),
         page=page,
         facts=f"{meaning} {facts(effect)}",

@@ -70,7 +70,7 @@ def test_finding_is_its_estimate_and_its_chip_in_one_link(effects):
     effect, chip, facts = finding.find_all("span", recursive=False)
     assert (effect.get_text(), effect["class"]) == ("+3.1 (2.7 to 3.5) points", ["effect"])
     assert (chip.get_text(), chip["class"]) == ("yes", ["verdict", "verdict-yes"])
-    assert effect.next_sibling == SPACE  # the chip is never torn off
+    assert effect.next_sibling == " "
     assert facts.get_text() == f" {VERDICTS['yes'].meaning} {FACTS}"
 
 
