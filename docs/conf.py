@@ -13,6 +13,7 @@ copyright = author
 
 extensions = [
     "experiments",  # first: it decides on the data and on what has to run
+    "plain_files",
     "leftovers",
     "katex",
     "evidence_roles",

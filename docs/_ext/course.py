@@ -1,18 +1,29 @@
-"""The directive ``course``: some pages and folders in reading order, and what each page answers.
+"""The directive ``course``: pages in the order in which to read them, by subject.
 
-The order is that of the site's tables of contents, so that *previous* and *next* at the foot of a
-page follow it. What a page answers is what it says itself, after **You get** or **The question.**
+The order is written in one place, the directive's content::
+
+    # One batch
+    > What does the layer compute? Afterwards you can do it by hand.
+    derivations/forward
+    further: gallery/01_by_hand/plot_05_compute_a_variance
+
+A line with ``#`` opens a part, one with ``>`` says what it is about; each other line is a page, and
+those marked ``further`` may be left out. *Previous* and *next* at the foot of a page follow this
+order, wherever a page has its home. What a page answers is what it says itself, after **You get**
+or **The question.** What it needs, after **You need**, must come before it.
 Each page of the course gets ``course_step`` for its template: its number, and how many there are.
 """
 
 from __future__ import annotations
 
 import math
-from itertools import groupby
+from dataclasses import dataclass
+from itertools import dropwhile, islice, takewhile
 from typing import Any
 
 from docutils import nodes
 from sentences import first_sentence
+from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
@@ -20,103 +31,190 @@ from sphinx.util.docutils import SphinxDirective
 
 logger = logging.getLogger(__name__)
 
-WORDS = 200  # a minute
-MARKS = ("You get", "The question.")
+WORDS, LINES = 200, 15  # a minute, of text and of code
+GETS, NEEDS = ("You get", "The question."), "You need"
 
 
 class course(nodes.General, nodes.Element):  # noqa: N801  (docutils' way to name nodes)
     """The place of the list."""
 
 
-class Course(SphinxDirective):
-    """``{course} derivations gallery exercises``: folders, and pages that stand alone."""
+@dataclass
+class Part:
+    """Pages on one subject."""
 
-    required_arguments = 1
-    optional_arguments = 9
+    title: str
+    about: str
+    pages: list[str]
+    further: set[str]  # those that may be left out
+
+
+class Course(SphinxDirective):
+    """Read the order."""
+
+    has_content = True
 
     def run(self) -> list[nodes.Node]:
         """Leave a place for the list, and have this page written anew in every build."""
+        self.assert_has_content()
+        parts: list[Part] = []
+        for line in filter(str.strip, self.content):
+            kind, text = line[0], line.lstrip("#> ").strip()
+            if kind == "#":
+                parts.append(Part(text, "", [], set()))
+            elif not parts:
+                raise self.error(f"course: expected a part first, `# title`, got {line!r}")
+            elif kind == ">":
+                parts[-1].about = f"{parts[-1].about} {text}".strip()
+            else:
+                page = text.removeprefix("further: ")
+                parts[-1].pages.append(page)
+                if page != text:
+                    parts[-1].further.add(page)
+        known = [page for part in parts for page in part.pages]
+        if wrong := [page for page in known if page not in self.env.found_docs]:
+            raise self.error(f"course: there is no page {', '.join(wrong)}")
+        if twice := {page for page in known if known.count(page) > 1}:
+            raise self.error(f"course: named more than once: {', '.join(sorted(twice))}")
         self.env.course_page = self.env.docname
-        self.env.course_parts = tuple(self.arguments)
-        return [course()]
+        self.env.course_parts = parts
+        place = course()
+        self.set_source_info(place)
+        return [place]
 
 
-def steps(env: BuildEnvironment) -> dict[str, str]:
-    """Return the pages of the course in order, those that answer something, with their answers."""
+# ---------------------------------------------------------------------------------------------
+# What a page says of itself
+# ---------------------------------------------------------------------------------------------
 
-    def below(page: str) -> list[str]:
-        return [p for child in env.toctree_includes.get(page, []) for p in (child, *below(child))]
 
-    parts = getattr(env, "course_parts", ())
-    pages = [page for page in below(env.config.root_doc) if page.split("/")[0] in parts]
-    answers = {page: answer(env.get_doctree(page)) for page in pages}
-    return {page: text for page, text in answers.items() if text}
+def said(doctree: nodes.document, mark: str) -> nodes.Element | None:
+    """Return the paragraph in which a page says something after a mark in bold."""
+    for strong in doctree.findall(nodes.strong):
+        if strong.astext() == mark:
+            return strong.parent
+    return None
 
 
 def answer(doctree: nodes.document) -> str:
     """Return the sentence in which a page says what it answers, or nothing."""
-    for strong in doctree.findall(nodes.strong):
-        if (mark := strong.astext()) in MARKS:
-            text = strong.parent.astext().split(mark, 1)[1]
+    for mark in GETS:
+        if (found := said(doctree, mark)) is not None:
+            text = found.astext().split(mark, 1)[1]
             sentence = first_sentence(text) or " ".join(text.split())
             if not sentence:
-                logger.warning("nothing stands behind %r", mark, location=strong.parent)
+                logger.warning("nothing stands behind %r", mark, location=found)
             return sentence[:1].upper() + sentence[1:]
     return ""
 
 
+def needs(doctree: nodes.document) -> list[str]:
+    """Return the pages that a page links to where it says what it needs."""
+    if (found := said(doctree, NEEDS)) is None:
+        return []
+    behind = dropwhile(lambda node: node.astext() != NEEDS, found.children)
+    sentence = takewhile(lambda node: not isinstance(node, nodes.strong), islice(behind, 1, None))
+    links = (link for node in sentence for link in node.findall(addnodes.pending_xref))
+    return [link["reftarget"] for link in links if link["refdomain"] == "doc"]
+
+
+def is_folded(code: nodes.literal_block) -> bool:
+    """Whether a reader sees some code only after opening it."""
+    before = code.parent.children[max(0, code.parent.index(code) - 1)]
+    boxed = isinstance(before, nodes.raw) and "folded-code" in before.astext()
+    around, hidden = code.parent, False
+    while around is not None and not hidden:
+        classes = " ".join(around.get("classes", ())) if isinstance(around, nodes.Element) else ""
+        hidden = "hide" in classes or "remove" in classes
+        around = around.parent
+    return boxed or hidden
+
+
 def minutes(doctree: nodes.document) -> int:
-    """Estimate the time to read: words, and half a minute for each equation and figure."""
+    """Estimate the time to read: words, lines of open code, half a minute for a formula or figure."""
     words = sum(len(node.astext().split()) for node in doctree.findall(nodes.paragraph))
+    lines = sum(
+        len(code.astext().strip().splitlines())
+        for code in doctree.findall(nodes.literal_block)
+        if "python" in code.get("language", "") and not is_folded(code)
+    )
     figures = [node for node in doctree.findall(nodes.image) if "only-dark" not in node["classes"]]
     pauses = len(list(doctree.findall(nodes.math_block))) + len(figures)
-    return max(1, math.ceil(words / WORDS + pauses / 2))
+    return max(1, math.ceil(words / WORDS + lines / LINES + pauses / 2))
+
+
+# ---------------------------------------------------------------------------------------------
+# The list, and the way along it
+# ---------------------------------------------------------------------------------------------
+
+
+def pages(env: BuildEnvironment) -> list[str]:
+    """Return the pages of the course in order."""
+    return [page for part in getattr(env, "course_parts", []) for page in part.pages]
 
 
 def fill(app: Sphinx, doctree: nodes.document, docname: str) -> None:
     """Put the list in its place."""
+    env, known = app.env, pages(app.env)
     for place in doctree.findall(course):
-        parts, count, answers = [], 0, app.env.course_steps  # type: ignore[attr-defined]
-        for folder, pages in groupby(answers, key=lambda page: page.rpartition("/")[0]):
-            items = nodes.enumerated_list(enumtype="arabic", classes=["course"], start=count + 1)
-            total = 0
-            for page in pages:
+        shown: list[nodes.Node] = []
+        for part in env.course_parts:  # type: ignore[attr-defined]
+            count = known.index(part.pages[0]) + 1 if part.pages else 1
+            items = nodes.enumerated_list(enumtype="arabic", classes=["course"], start=count)
+            core = 0
+            for page in part.pages:
+                doc = env.get_doctree(page)
+                name, spent = env.titles[page].astext(), minutes(doc)
                 target = app.builder.get_relative_uri(docname, page)
-                known = app.env.get_doctree(page)
-                name = app.env.titles[page].astext()
                 title = nodes.reference("", name, refuri=target, internal=True)
-                spent = minutes(known)
                 time = nodes.inline("", f" {spent} min", classes=["minutes"])
-                text = nodes.paragraph("", answers[page])
-                items += nodes.list_item("", nodes.paragraph("", "", title, time), text)
-                total += spent
-            if folder:  # a page that stands alone is no part
-                name = app.env.titles[f"{folder}/index"].astext()
-                parts.append(nodes.rubric("", f"{name}: {total} min"))
-            parts.append(items)
-            count += len(items)
-        place.replace_self(parts)
+                first = nodes.paragraph("", "", title, time)
+                if page in part.further:
+                    first += nodes.inline("", " further", classes=["further"])
+                else:
+                    core += spent
+                text = nodes.paragraph("", answer(doc))
+                items += nodes.list_item("", first, text)
+            shown += [nodes.rubric("", f"{part.title}: {core} min"), items]
+            if part.about:
+                shown.insert(-1, nodes.paragraph("", part.about))
+        place.replace_self(shown)
 
 
-def number(app: Sphinx, page: str, _template: str, context: dict[str, Any], _doc: object) -> None:
-    """Tell the template where the page is in the course."""
-    pages = list(app.env.course_steps)  # type: ignore[attr-defined]
-    if page in pages:
-        context["course_step"] = (pages.index(page) + 1, len(pages))
-        context["course_page"] = app.env.course_page  # type: ignore[attr-defined]
+def check(_app: Sphinx, env: BuildEnvironment) -> list[str]:
+    """Warn of a page that needs a later one or answers nothing; name the page with the list."""
+    known = pages(env)
+    for number, page in enumerate(known):
+        doctree = env.get_doctree(page)
+        if not answer(doctree):
+            logger.warning("course: it says nothing after %s", " or ".join(GETS), location=page)
+        for needed in needs(doctree):
+            if needed in known[number + 1 :]:
+                logger.warning("course: it needs %s, which comes later", needed, location=page)
+    return [env.course_page] if known else []  # type: ignore[attr-defined]
 
 
-def order(_app: Sphinx, env: BuildEnvironment) -> list[str]:
-    """Find the order once; name the page that holds the list."""
-    env.course_steps = steps(env)  # type: ignore[attr-defined]
-    return [page] if (page := getattr(env, "course_page", "")) else []
+def follow(app: Sphinx, page: str, _template: str, context: dict[str, Any], _doc: object) -> None:
+    """Tell the template where the page is in the course, and lead along it."""
+    known = pages(app.env)
+    if page not in known:
+        return
+    at, home = known.index(page), app.env.course_page  # type: ignore[attr-defined]
+    context["course_step"], context["course_page"] = (at + 1, len(known)), home
+
+    def link(target: str) -> dict[str, str]:
+        title = app.env.titles[target].astext()
+        return {"link": app.builder.get_relative_uri(page, target), "title": title}
+
+    context["prev"] = link(known[at - 1] if at else home)
+    context["next"] = link(known[at + 1] if at + 1 < len(known) else home)
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register all."""
     app.add_node(course)
     app.add_directive("course", Course)
-    app.connect("env-updated", order)
+    app.connect("env-updated", check)
     app.connect("doctree-resolved", fill)
-    app.connect("html-page-context", number)
+    app.connect("html-page-context", follow)
     return {"parallel_read_safe": False, "parallel_write_safe": True}

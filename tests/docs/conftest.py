@@ -29,7 +29,7 @@ CONF = f"""
 import runpy
 
 globals().update(runpy.run_path({str(DOCS / "conf.py")!r}))
-extensions = [name for name in extensions if name not in ("experiments", "katex")]
+extensions = [name for name in extensions if name not in ("experiments", "plain_files", "katex")]
 html_title = "Norms & <layers>"  # templates are not escaped by themselves
 html_context["data"] = {{name: f"The {{name}} & <more>" for name in ("title", "source", "licence")}}
 html_context["data"]["name"] = "digits"

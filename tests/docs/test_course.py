@@ -3,48 +3,90 @@ import re
 import pytest
 from sphinx.testing.util import SphinxTestApp
 
+# MyST asks Sphinx by a name that will go.
+pytestmark = pytest.mark.filterwarnings("ignore:.*MystReferenceResolver.app")
+
+LIST = """```{course}
+# First things
+> What is it?
+> Afterwards you know.
+part/b
+further: alone
+# Then
+part/a
+```
+"""
+CODE = "```python\n" + "a = 1\n" * 60 + "```\n"
 PAGES = {
     "index": "# Home\n\n```{toctree}\npart/index\nalone\nother\ncourse\n```\n",
-    "course": "# Course\n\n```{course} part alone\n```\n",
+    "course": f"# Course\n\n{LIST}",
     "alone": "# Title d\n\n**You get** company.\n",
     "other": "# Other\n\n**You get** nothing that counts.\n",
-    "part/index": "# Part\n\n```{toctree}\nb\na\nc\n```\n",
+    "part/index": "# Part\n\n```{toctree}\na\nb\nc\n```\n",
     "part/b": "# Title b\n\n**You need** it.\n**You get** the first\nthing, e.g. it. And more.\n",
-    "part/a": f"# Title a\n\n**The question.** Why, and how?\n\n{'word ' * 390}\n\n$$x$$\n",
+    "part/a": "# Title a\n\n**The question.** Why, and how?\n\n**You need** [b](b.md).\n\n"
+    f"{'word ' * 390}\n\n$$x$$\n\n{CODE}",
     "part/c": "# Title c\n\nAnswers nothing.\n",
 }
+CONF = "extensions = ['course', 'myst_parser']\nmyst_enable_extensions = ['dollarmath']\n"
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory):
-    source = tmp_path_factory.mktemp("source")
+def build(source, pages):
+    """Build pages; return the application, which the caller cleans up."""
     (source / "_templates").mkdir()
-    (source / "_templates" / "page.html").write_text("{{ course_step }}{{ body }}")
-    (source / "conf.py").write_text(
-        "extensions = ['course', 'myst_parser']\n"
-        "myst_enable_extensions = ['dollarmath']\n"
-        "templates_path = ['_templates']\n"
+    (source / "_templates" / "page.html").write_text(
+        "{{ course_step }}|{{ prev.link }}|{{ next.link }}|{{ next.title }}|{{ body }}"
     )
-    for name, text in PAGES.items():
+    (source / "conf.py").write_text(f"{CONF}templates_path = ['_templates']\n")
+    for name, text in pages.items():
         path = source / f"{name}.md"
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)
     app = SphinxTestApp("html", srcdir=source)
+    app.build()
+    return app
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    app = build(tmp_path_factory.mktemp("source"), PAGES)
     try:
-        app.build()
         assert not app.warning.getvalue()
         yield {name: (app.outdir / f"{name}.html").read_text() for name in PAGES}
     finally:
         app.cleanup()
 
 
-def test_pages_that_answer_something_are_listed_in_reading_order(site):
+@pytest.fixture
+def warnings_with(tmp_path):
+    """A function that builds the pages with some of them changed, and returns the warnings."""
+
+    def run(**changed):
+        changed = {name.replace("__", "/"): text for name, text in changed.items()}
+        app = build(tmp_path, PAGES | changed)
+        try:
+            return app.warning.getvalue()
+        finally:
+            app.cleanup()
+
+    return run
+
+
+def test_pages_are_listed_in_the_order_that_is_written(site):
     items = re.findall(r'href="([^"]+)">([^<]+)</a>', site["course"])
     assert items == [
         ("part/b.html", "Title b"),
-        ("part/a.html", "Title a"),
         ("alone.html", "Title d"),
+        ("part/a.html", "Title a"),
     ]
+
+
+def test_part_has_its_title_its_time_without_what_is_further_and_what_it_is_about(site):
+    assert re.findall(r'rubric">([^<]+)<', site["course"]) == ["First things: 1 min", "Then: 7 min"]
+    assert "<p>What is it? Afterwards you know.</p>" in site["course"]
+    assert re.findall(r'<ol [^>]*start="(\d)"', site["course"]) == ["1", "3"]
+    further = re.findall(r'>([^<]+)</a>[^/]*</span><span class="further">', site["course"])
+    assert further == ["Title d"]
 
 
 def test_first_sentence_of_the_answer_is_shown(site):
@@ -52,33 +94,45 @@ def test_first_sentence_of_the_answer_is_shown(site):
     assert "<p>Why, and how?</p>" in site["course"]
 
 
-def test_time_counts_words_and_equations(site):
+def test_time_counts_words_equations_and_code(site):
     times = re.findall(r'minutes"> (\d+) min', site["course"])
-    assert times == ["1", "3", "1"]
+    assert times == ["1", "1", "7"]  # 390 words, an equation, 60 lines
 
 
-def test_pages_of_a_folder_stand_under_its_title_with_their_time_in_all(site):
-    assert re.findall(r'rubric">([^<]+)<', site["course"]) == ["Part: 4 min"]
-    assert re.findall(r'<ol [^>]*start="(\d)"', site["course"])[-1] == "3"
+def test_each_step_knows_its_number_and_leads_along_the_course(site):
+    steps = {name: text.split("|")[:4] for name, text in site.items()}
+    assert steps["part/b"] == ["(1, 3)", "../course.html", "../alone.html", "Title d"]
+    assert steps["alone"] == ["(2, 3)", "part/b.html", "part/a.html", "Title a"]
+    assert steps["part/a"] == ["(3, 3)", "../alone.html", "../course.html", "Course"]
 
 
-def test_each_step_knows_its_number_and_other_pages_have_none(site):
-    assert site["part/b"].startswith("(1, 3)")
-    assert site["part/a"].startswith("(2, 3)")
-    assert site["alone"].startswith("(3, 3)")
-    assert not site["part/c"].startswith("(")
-    assert not site["other"].startswith("(")
+def test_other_pages_keep_the_way_of_the_tables_of_contents(site):
+    assert site["part/c"].split("|")[0] == ""
+    assert site["part/index"].split("|")[2] == "a.html"
 
 
-def test_page_that_promises_and_says_nothing_is_a_warning_with_its_place(tmp_path):
-    (tmp_path / "conf.py").write_text("extensions = ['course', 'myst_parser']\n")
-    (tmp_path / "index.md").write_text("# Home\n\n```{toctree}\na\n```\n\n```{course} a\n```\n")
-    (tmp_path / "a.md").write_text("# Title\n\n**You get**\n")
-    app = SphinxTestApp("html", srcdir=tmp_path)
-    try:
-        app.build()
-        warnings = app.warning.getvalue()
-    finally:
-        app.cleanup()
-    assert warnings.count("nothing stands behind 'You get'") == 1
-    assert "a.md:3" in warnings
+def test_page_that_needs_a_later_one_is_a_warning(warnings_with):
+    text = "# Title b\n\n**You need** [a](a.md), of course.\n**You get** [d](../alone.md).\n"
+    assert "it needs part/a, which comes later" in (said := warnings_with(part__b=text))
+    assert said.count("course: it ") == 1
+
+
+def test_page_that_answers_nothing_is_a_warning(warnings_with):
+    assert "it says nothing after You get or The question." in warnings_with(alone="# Title d\n")
+
+
+def test_page_that_promises_and_says_nothing_is_a_warning_with_its_place(warnings_with):
+    said = warnings_with(alone="# Title d\n\n**You get**\n")
+    assert re.search(r"alone.md:3.*nothing stands behind 'You get'", said)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("part/b", "expected a part first"),
+        ("# P\npart/x", "there is no page part/x"),
+        ("# P\nalone\nalone", "named more than once: alone"),
+    ],
+)
+def test_order_that_cannot_be_followed_is_refused(warnings_with, content, message):
+    assert message in warnings_with(course=f"# Course\n\n```{{course}}\n{content}\n```\n")
