@@ -131,7 +131,7 @@ def is_folded(code: nodes.literal_block) -> bool:
 
 
 def minutes(doctree: nodes.document) -> int:
-    """Estimate the time to read: words, lines of open code, half a minute for a formula or figure."""
+    """Estimate the time to read: words, open code, half a minute for each formula and figure."""
     words = sum(len(node.astext().split()) for node in doctree.findall(nodes.paragraph))
     lines = sum(
         len(code.astext().strip().splitlines())
