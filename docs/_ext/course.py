@@ -136,7 +136,7 @@ def minutes(doctree: nodes.document) -> int:
     lines = sum(
         len(code.astext().strip().splitlines())
         for code in doctree.findall(nodes.literal_block)
-        if "python" in code.get("language", "") and not is_folded(code)
+        if "python" in code.get("language", "").lower() and not is_folded(code)
     )
     figures = [node for node in doctree.findall(nodes.image) if "only-dark" not in node["classes"]]
     pauses = len(list(doctree.findall(nodes.math_block))) + len(figures)

@@ -1,6 +1,8 @@
 import re
 
+import course
 import pytest
+from docutils import nodes
 from sphinx.testing.util import SphinxTestApp
 
 # MyST asks Sphinx by a name that will go.
@@ -16,7 +18,7 @@ further: alone
 part/a
 ```
 """
-CODE = "```python\n" + "a = 1\n" * 60 + "```\n"
+CODE = "```Python\n" + "a = 1\n" * 60 + "```\n"
 PAGES = {
     "index": "# Home\n\n```{toctree}\npart/index\nalone\nother\ncourse\n```\n",
     "course": f"# Course\n\n{LIST}",
@@ -97,6 +99,19 @@ def test_first_sentence_of_the_answer_is_shown(site):
 def test_time_counts_words_equations_and_code(site):
     times = re.findall(r'minutes"> (\d+) min', site["course"])
     assert times == ["1", "1", "7"]  # 390 words, an equation, 60 lines
+
+
+def test_code_that_is_folded_takes_no_time():
+    block = nodes.literal_block("", "a = 1\n" * 60, language="Python")
+    marked = nodes.raw("", '<details class="folded-code">', format="html")
+    for parent in (
+        nodes.section("", marked, block),
+        nodes.container("", nodes.container("", block), classes=["tag_hide-input"]),
+    ):
+        assert course.is_folded(block)
+        assert parent
+    nodes.section("", nodes.paragraph("", "text"), block)
+    assert not course.is_folded(block)
 
 
 def test_each_step_knows_its_number_and_leads_along_the_course(site):
