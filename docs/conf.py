@@ -30,6 +30,7 @@ extensions = [
     "glossary_hints",
     "icon_font",
     "open_graph",
+    "notebook_text",
     "open_in_colab",
     "provenance",
     "myst_nb",
