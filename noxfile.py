@@ -133,6 +133,14 @@ def mutants(session: nox.Session) -> None:
     session.run("mutmut", "results")
 
 
+@nox.session
+def audit(session: nox.Session) -> None:
+    """Ask PyPI for known vulnerabilities of the pinned versions; no answer is a failure."""
+    session.install("-c", "constraints.txt", *nox.project.dependency_groups(PROJECT, "audit"))
+    # Without "strict", a version of which nothing could be learnt would count as sound.
+    session.run("pip-audit", "--strict", "--no-deps", "--disable-pip", "-r", "constraints.txt")
+
+
 @nox.session(venv_backend="uv")
 def lock(session: nox.Session) -> None:
     """Refresh constraints.txt: bare pins for every supported Python, no index addresses."""

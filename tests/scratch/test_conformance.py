@@ -107,3 +107,18 @@ def test_layers_without_statistics_or_a_shift_are_compared_in_what_they_have():
     found = differences(RMSNorm(4), nn.RMSNorm(4, dtype=torch.float64), (5, 3, 4))
     assert {quantity for _, quantity in found} == {"y", "dx", "dgamma"}
     assert max(found.values()) < 1e-12
+
+
+def test_seed_decides_what_is_compared():
+    first, again, other = (
+        differences(
+            IgnoresScaleAndShift(4), nn.BatchNorm1d(4, dtype=torch.float64), (16, 4), seed=seed
+        )
+        for seed in (1, 1, 2)
+    )
+    assert first == again != other
+
+
+def test_layers_of_single_precision_are_compared_in_it():
+    found = differences(BatchNorm1D(4, dtype=np.float32), nn.BatchNorm1d(4), (16, 4))
+    assert 0 < max(found.values()) < 1e-5
