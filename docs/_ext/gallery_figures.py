@@ -18,6 +18,9 @@ from bn_tutorial.lab import figures
 # A colour is always the value of a style property; an id such as href="#abc123" is not.
 COLOUR = re.compile(r"(?<=: )#[0-9a-f]{6}\b")
 
+PATH = re.compile(r'(?<= d=")[^"]+')
+NUMBER = re.compile(r"-?\d+\.\d+")
+
 LEAD = "sphx-glr-lead"  # the class of the figure that its page opens with: see lead_figure.py
 
 IMAGE = """
@@ -63,7 +66,13 @@ def draw(figure: Figure, png: Path) -> str:
         figure.savefig(png, dpi=144, facecolor="white", metadata={"Software": None})
         # 192 dots per inch, of what is rasterized in it, are sharp on a screen of doubled pixels.
         figure.savefig(svg, format="svg", dpi=192, transparent=True, metadata={"Date": None})
-    return svg.getvalue()
+    return PATH.sub(shorten, svg.getvalue())
+
+
+def shorten(path: re.Match[str]) -> str:
+    """Write the points of a path to a hundredth of a point: no screen shows more."""
+    short = NUMBER.sub(lambda number: f"{round(float(number.group()), 2):g}", path.group())
+    return " ".join(short.split())
 
 
 def darken(svg: str) -> str:

@@ -48,6 +48,16 @@ def test_figure_that_its_page_opens_with_is_marked_as_such(folder):
     assert shown.count(gallery_figures.LEAD) == 2
 
 
+def test_points_of_a_path_have_no_more_digits_than_a_screen_shows(folder):
+    _, ax = figures.new_figure(alt="A line of many points, nothing more.")
+    ax.plot(np.random.default_rng(0).normal(size=200))
+    scrape(folder)
+    svg = (folder / "sphx_glr_plot_001_light.svg").read_text()
+    paths = re.findall(r' d="([^"]*)"', svg)
+    assert max(map(len, paths)) > 1_000
+    assert not re.search(r"\.\d{3}", " ".join(paths))
+
+
 def test_scraper_takes_every_open_figure_and_closes_it(folder):
     for number in range(3):
         figures.new_figure(alt=f"Empty panel number {number}.")
