@@ -29,6 +29,8 @@ extensions = [
     "api_pages",
     "glossary_hints",
     "icon_font",
+    "first_paint",  # after it
+    "policy",
     "open_graph",
     "notebook_text",
     "open_in_colab",

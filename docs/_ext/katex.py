@@ -16,6 +16,9 @@ from sphinx.application import Sphinx
 from sphinx.errors import SphinxError
 from sphinx.util.math import get_node_equation_number
 
+# A script makes it a preload (before-paint.js): on a page from the disk it would be refused.
+PRELOAD = '\n<link data-rel="preload" href="{}" as="font" type="font/woff2" crossorigin>'
+
 
 def to_html(self: Any, tex: str, node: nodes.Node, *, display: bool) -> str:
     """Render a formula, or say where it cannot be read."""
@@ -62,7 +65,7 @@ def as_displayed(node: nodes.math_block) -> str:
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
-    """Register the renderer; only pages with mathematics load its style sheet."""
+    """Register the renderer; only pages with mathematics load its style sheet and fonts."""
 
     def write_assets(app: Sphinx) -> None:
         katex_engine.copy_assets(Path(app.outdir, "_static", "katex"))
@@ -70,7 +73,12 @@ def setup(app: Sphinx) -> dict[str, bool]:
     def link_style_sheet(app: Sphinx, _page: str, _template: str, context: Any, _: Any) -> None:
         if context.get("has_maths_elements"):
             app.builder.add_css_file("katex/katex.css")  # type: ignore[attr-defined]
-            app.builder.add_js_file("", body=katex_engine.READ_FONTS, priority=100)  # type: ignore[attr-defined]
+            # With the page, not after its style sheets: it must not be set twice.
+            fonts = "".join(
+                PRELOAD.format(context["pathto"](f"_static/katex/fonts/{font}.woff2", True))
+                for font in katex_engine.FONTS_OF_ALL
+            )
+            context["metatags"] = context.get("metatags", "") + fonts
 
     app.add_config_value("katex_macros", {}, "html", types=frozenset({dict}))
     app.add_html_math_renderer("katex", (visit_inline, None), (visit_block, None))

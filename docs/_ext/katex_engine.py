@@ -5,7 +5,6 @@ dukpy is a JavaScript engine that pip installs.
 
 from __future__ import annotations
 
-import base64
 import functools
 import re
 import shutil
@@ -15,11 +14,8 @@ import dukpy
 from npm_package import fetch
 
 VERSION = "0.19.1"
-# The letters and the digits: a page must not be set twice, because they arrive after its text.
-WITHIN_STYLES = ("KaTeX_Main-Regular", "KaTeX_Math-Italic")
-READ_FONTS = (
-    'for (const font of ["1em KaTeX_Main", "italic 1em KaTeX_Math"]) document.fonts.load(font);'
-)
+# The letters and the digits: every formula has some.
+FONTS_OF_ALL = ("KaTeX_Main-Regular", "KaTeX_Math-Italic")
 # "error" also refuses what KaTeX would accept and LaTeX would not.
 RENDER = """katex.renderToString(dukpy.tex, {displayMode: dukpy.display, macros: dukpy.macros,
                                              strict: "error", output: "htmlAndMathml"})"""
@@ -55,10 +51,6 @@ def copy_assets(target: Path) -> None:
     css = (package / "dist/katex.min.css").read_text(encoding="utf-8")
     css = re.sub(r',url\([^)]*\) format\("(woff|truetype)"\)', "", css)
     for font in (package / "dist/fonts").glob("*.woff2"):
-        if font.stem in WITHIN_STYLES:
-            data = base64.b64encode(font.read_bytes()).decode()
-            css = css.replace(f"fonts/{font.name}", f"data:font/woff2;base64,{data}")
-        else:
-            shutil.copyfile(font, target / "fonts" / font.name)
+        shutil.copyfile(font, target / "fonts" / font.name)
     (target / "katex.css").write_text(css, encoding="utf-8")
     shutil.copyfile(package / "LICENSE", target / "LICENSE")

@@ -28,6 +28,9 @@ addEventListener("afterprint", () => {
   for (const box of folded) box.open = false;
 });
 
+// The search page is there to type into.
+document.querySelector(".bd-search-container input")?.focus();
+
 // Search: explanations come before the lists of functions, unless a function's whole name was
 // typed; and a page that is read from the disk may not open the others to quote them.
 if (typeof Scorer !== "undefined") {

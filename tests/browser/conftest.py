@@ -152,16 +152,19 @@ def in_context(browser):
 def open_page(in_context, address):
     """A function that opens a page of the site, which is closed at the end of the test.
 
-    ``open_page("derivations/forward.html", scheme="dark", width=375)``
+    ``open_page("derivations/forward.html", scheme="dark", width=375)``; what a page does against
+    its policy fails the test.
     """
-    opened = []
+    opened, refused = [], []
 
     def go(path, *, scheme="light", width=1280):
         page = in_context(scheme, width).new_page()
         opened.append(page)
+        page.on("console", lambda message: refused.extend(visits.refusals(message.text)))
         page.goto(f"{address}/{path}")
         return page
 
     yield go
     for page in opened:
         page.close()
+    assert refused == []

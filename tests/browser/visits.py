@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -46,10 +47,13 @@ RUN_AXE = """async ([also, only]) => {
 # A formula has hundreds of boxes, hidden from assistive technology; one each has its colour.
 SIMPLIFY = """() => { for (const formula of document.querySelectorAll(".katex-html"))
   formula.replaceChildren(formula.textContent); }"""
-FOUND = "/found|did not match/.test(document.querySelector('#search-results')?.innerText)"
+FOUND = re.compile("found|did not match")
 HITS = """() => [...document.querySelectorAll("#search-results ul.search li a")]
   .map(link => link.getAttribute("href").split(/[?#]/)[0])"""
-AT_ONCE = "*, ::before, ::after { transition: none !important; }"
+# A style sheet that the page's policy lets in, because no element holds it.
+AT_ONCE = """() => { const sheet = new CSSStyleSheet();
+  sheet.replaceSync("*, ::before, ::after { transition: none !important; }");
+  document.adoptedStyleSheets = [sheet]; }"""
 
 
 @dataclass
@@ -81,7 +85,8 @@ def watched(context: BrowserContext, root: str) -> Iterator[tuple[Page, Visit]]:
             visit.foreign.append(url)
 
     def note_message(message: Any) -> None:
-        if message.type == "error":
+        # A warning is of something for nothing, such as a font that was asked for and not used.
+        if message.type in ("error", "warning"):
             visit.errors.append(f"{message.text} ({message.location.get('url')})")
 
     page.on("request", note_request)
@@ -92,6 +97,11 @@ def watched(context: BrowserContext, root: str) -> Iterator[tuple[Page, Visit]]:
         yield page, visit
     finally:
         page.close()
+
+
+def refusals(message: str) -> list[str]:
+    """Return a message of the browser's, if it is about what a page's policy refused."""
+    return [message] if "Content Security Policy" in message else []
 
 
 def load(page: Page, visit: Visit, url: str) -> None:
@@ -116,7 +126,7 @@ def examine(context: BrowserContext, root: str, name: str) -> Visit:
     """Open a page, measure it, try it in dark and on a telephone, and ask axe each time."""
     with watched(context, root) as (page, visit):
         load(page, visit, f"{root}/{name}")
-        page.add_style_tag(content=AT_ONCE)
+        page.evaluate(AT_ONCE)
         page.evaluate((fetch("axe-core", AXE) / "axe.min.js").read_text(encoding="utf-8"))
         page.set_viewport_size({"width": 375, "height": 800})
         page.wait_for_timeout(350)  # the theme, too, finds what scrolls 300 ms after a change
@@ -132,8 +142,13 @@ def examine(context: BrowserContext, root: str, name: str) -> Visit:
         return visit
 
 
+def await_results(page: Page) -> None:
+    """Wait until the search has answered (Playwright's own waiting would evaluate a string)."""
+    page.locator("#search-results", has_text=FOUND).wait_for()
+
+
 def first_hits(page: Page, root: str, query: str, count: int = 3) -> list[str]:
     """Return the pages that the search of the site names first."""
     page.goto(f"{root}/search.html?q={quote(query)}")
-    page.wait_for_function(FOUND)
+    await_results(page)
     return list(dict.fromkeys(page.evaluate(HITS)))[:count]

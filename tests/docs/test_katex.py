@@ -1,5 +1,6 @@
 import re
 
+import katex_engine
 import pytest
 from sphinx.errors import SphinxError
 from sphinx.testing.util import SphinxTestApp
@@ -87,6 +88,14 @@ def test_only_pages_with_formulas_load_the_style_sheet(site):
     assert "katex/katex.css" in (site / "index.html").read_text()
     assert (site / "_static/katex/katex.css").is_file()
     assert "katex" not in (site / "plain.html").read_text()
+
+
+def test_fonts_that_every_formula_needs_are_asked_for_before_the_style_sheets(site):
+    html = (site / "index.html").read_text()
+    links = re.findall(r'<link data-rel="preload" href="([^"]*)" as="font" [^>]*crossorigin>', html)
+    assert len(links) == len(katex_engine.FONTS_OF_ALL)
+    assert all((site / link).is_file() for link in links)
+    assert html.index(links[-1]) < html.index('rel="stylesheet"')
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,54 @@
+"""Each page of the small site says what it may load: see conftest.py."""
+
+import base64
+import hashlib
+import re
+
+import pytest
+from policy import POLICY, policy
+
+PAGES = ("index", "executed", "gallery/01_a/plot_01_x", "search", "genindex")
+
+
+def directives(page):
+    """The policy of a page, as a dictionary of its directives."""
+    (tag,) = page.select('meta[http-equiv="Content-Security-Policy"]')
+    return dict(part.split(" ", 1) for part in tag["content"].split("; "))
+
+
+def executed(page):
+    """The scripts that stand in a page itself; JSON is data."""
+    return [s for s in page.select("script:not([src])") if s.get("type") != "application/json"]
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_policy_stands_before_all_that_it_holds_for(real_site, name):
+    page = real_site.read(name)
+    (tag,) = page.select('meta[http-equiv="Content-Security-Policy"]')
+    assert tag.find_all_previous(["script", "link", "style"]) == []
+    assert tag.parent is page.head
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_page_holds_no_script_and_no_style_sheet(real_site, name):
+    page = real_site.read(name)
+    assert executed(page) == page.select("style") == []
+    handlers = [key for tag in page.select("*") for key in tag.attrs if key.startswith("on")]
+    assert handlers == []
+    assert directives(page) == {key: " ".join(sources) for key, sources in POLICY.items()}
+
+
+def test_page_of_no_address_may_run_what_it_holds_and_nothing_else(real_site):
+    page = real_site.read("404")
+    for kind, tag in (("script", executed(page)), ("style", page.select("style"))):
+        (text,) = (element.string for element in tag)
+        digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        assert directives(page)[f"{kind}-src"] == f"'self' 'sha256-{digest}'"
+
+
+def test_a_page_cannot_be_told_to_run_anything():
+    tag = policy("alert(1)")
+    (scripts,) = re.findall(r"script-src ([^;]*);", tag)
+    assert "unsafe" not in scripts
+    assert "'unsafe-inline'" not in POLICY["style-src"]
+    assert POLICY["object-src"] == ["'none'"]
