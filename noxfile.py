@@ -28,6 +28,7 @@ for number in {signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)}:
 
 PROJECT = nox.project.load_toml("pyproject.toml")
 SITE = Path("docs/_build/html")
+UNFINISHED = SITE.with_name("unfinished")
 
 
 def install(session: nox.Session, *groups: str) -> None:
@@ -97,6 +98,13 @@ def cache(session: nox.Session) -> None:
 
 
 @nox.session
+def repeat(session: nox.Session) -> None:
+    """Build the site once more, in another folder, and see that not one byte differs."""
+    install(session, "docs")
+    session.run("python", "docs/_ext/repeat.py")
+
+
+@nox.session
 def record(session: nox.Session) -> None:
     """Keep the effects of the build that is there in docs/record, to compare later builds with."""
     install(session, "docs")
@@ -153,7 +161,7 @@ def lock(session: nox.Session) -> None:
 
 
 def build_site(session: nox.Session) -> None:
-    """Run Sphinx with warnings as errors, then say where the site is."""
+    """Run Sphinx with warnings as errors, then say where the site is: whole, or the last one."""
     options = ArgumentParser(prog="nox -s docs --")
     options.add_argument("page", nargs="?", help="run this experiment only")
     options.add_argument("--device", help="train on this device of PyTorch's, such as cuda")
@@ -162,8 +170,10 @@ def build_site(session: nox.Session) -> None:
     wishes = {"BN_TUTORIAL_ONLY": chosen.page, "BN_TUTORIAL_DEVICE": chosen.device}
     session.run(
         *("sphinx-build", "-W", "-n", "--keep-going", "-b", "html"),
-        *("-d", "docs/_build/doctrees", "docs", str(SITE)),
+        *("-d", "docs/_build/doctrees", "docs", str(UNFINISHED)),
         env={name: value for name, value in wishes.items() if value},
     )
+    shutil.rmtree(SITE, ignore_errors=True)
+    UNFINISHED.rename(SITE)
     page = (SITE / "index.html").resolve()
     session.log(f"The site is built. Open {page.as_uri()}")

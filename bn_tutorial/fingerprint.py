@@ -22,6 +22,8 @@ from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
+from bn_tutorial.storage import replace_when_complete
+
 PACKAGE = Path(__file__).parent
 
 Root = str | type | Callable[..., Any]
@@ -89,6 +91,38 @@ def device() -> str:
     'cuda'
     """
     return (os.environ.get("BN_TUTORIAL_DEVICE") or "cpu").partition(":")[0]
+
+
+# ---------------------------------------------------------------------------------------------
+# Files that can be told to be what was written
+# ---------------------------------------------------------------------------------------------
+
+
+def write_signed(path: Path, content: Any) -> None:
+    """Write what JSON knows together with its fingerprint, complete or not at all."""
+    with replace_when_complete(path) as partial:
+        signed = {"content": content, "sha256": of(content)}
+        partial.write_text(json.dumps(signed, allow_nan=False), encoding="utf-8")
+
+
+def read_signed(path: Path) -> Any:
+    """Return what :func:`write_signed` wrote; None if it is not there or was altered.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "levels.json"
+    >>> write_signed(path, [1, 2])
+    >>> read_signed(path)
+    [1, 2]
+    >>> _ = path.write_text(path.read_text().replace("2", "3"))
+    >>> read_signed(path)
+    """
+    try:
+        signed = json.loads(path.read_text(encoding="utf-8"))
+        return signed["content"] if signed["sha256"] == of(signed["content"]) else None
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return None
 
 
 # ---------------------------------------------------------------------------------------------

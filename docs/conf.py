@@ -12,9 +12,9 @@ author = "The bn-tutorial authors"
 copyright = author
 
 extensions = [
-    "experiments",  # first: it decides on the data and on what has to run
+    "fresh",  # first: one build at a time
+    "experiments",  # then: it decides on the data and on what has to run
     "plain_files",
-    "leftovers",
     "katex",
     "evidence_roles",
     "forest",
@@ -48,6 +48,8 @@ exclude_patterns = [
     "gallery/**/*.ipynb",  # for download; MyST-NB would run them a second time
 ]
 nitpicky = True
+# sphinx-gallery means the whole path: that of a checkout may have spaces, no address has it.
+suppress_warnings = ["sphinx_gallery.space_in_filename"]
 
 # Pages ---------------------------------------------------------------------------------------
 
@@ -72,12 +74,13 @@ sphinx_gallery_conf = {
     "gallery_dirs": "gallery",
     "within_subsection_order": "FileNameSortKey",  # names, because callables cannot be pickled
     "image_scrapers": ("gallery_figures.scrape",),
-    "reset_modules": ("matplotlib", "gallery_figures.use_site_style"),
+    "reset_modules": ("matplotlib", "gallery_figures.use_site_style", "gallery_state.finish"),
+    "reset_modules_order": "both",  # after a script, too, when all of its files are written
     "capture_repr": (),  # a script prints what it wants to show
     "download_all_examples": False,  # an archive would differ at each build
     "show_signature": False,
     "write_computation_times": False,  # that page loads scripts from other hosts
-    "min_reported_time": 0,
+    "min_reported_time": float("inf"),  # a time on a page would differ at each build
     "parallel": False,  # the runs of a script use all cores already
 }
 colab_site = ""  # "owner/name/blob/branch" where GitHub has the built site

@@ -2,20 +2,17 @@
 
 The pages write their counts while they are executed (:mod:`bn_tutorial.lab.checks`), so the table
 is made when all of them have been read. The last line also goes to the log of the build. A page
-that makes checks and whose counts are gone is executed again, or else the build fails: the sums
-would be too small.
+that makes checks and whose counts are not there is a warning: the sums would be too small.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import re
 from pathlib import Path
 from typing import Any
 
+import executed_pages
 from docutils import nodes
-from jupyter_cache import get_cache
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
@@ -32,7 +29,6 @@ HEAD = (
     "broken variants caught",
 )
 
-NAMED = re.compile(r'^\w+ = Checks\("([\w/-]+)"\)$', re.MULTILINE)
 SUMMED = ("numeric", "symbolic", "statistical", "caught")
 
 Counts = dict[str, Any]
@@ -43,7 +39,7 @@ class check_log(nodes.General, nodes.Element):  # noqa: N801  (docutils' way to 
 
 
 class CheckLog(SphinxDirective):
-    """Leave a place for the table, and have this page written anew in every build."""
+    """Leave a place for the table, and remember the page."""
 
     def run(self) -> list[nodes.Node]:
         """Return the place."""
@@ -51,10 +47,10 @@ class CheckLog(SphinxDirective):
         return [check_log()]
 
 
-def file_of(page: str, env: BuildEnvironment) -> Path | None:
+def file_of(page: str, app: Sphinx) -> Path | None:
     """Return the file of a page's counts, or nothing if the page makes no checks."""
-    found = NAMED.search(Path(env.doc2path(page)).read_text(encoding="utf-8"))
-    return Path(os.environ["BN_TUTORIAL_CHECKS"], f"{found[1]}.json") if found else None
+    text = Path(app.env.doc2path(page)).read_text(encoding="utf-8")
+    return executed_pages.checks_of(text, app)
 
 
 def read(path: Path) -> Counts | None:
@@ -66,9 +62,9 @@ def read(path: Path) -> Counts | None:
         return None
 
 
-def counted(pages: list[str], env: BuildEnvironment) -> dict[str, Counts]:
+def counted(pages: list[str], app: Sphinx) -> dict[str, Counts]:
     """Return what each page has checked, in this order; those that check nothing are left out."""
-    files = {page: file_of(page, env) for page in pages}
+    files = {page: file_of(page, app) for page in pages}
     return {page: found for page, path in files.items() if path and (found := read(path))}
 
 
@@ -87,7 +83,7 @@ def rows(counts: dict[str, Counts], titles: dict[str, nodes.title]) -> list[tupl
 def fill(app: Sphinx, doctree: nodes.document, docname: str) -> None:
     """Put the table in its place."""
     for place in doctree.findall(check_log):
-        counts = counted(app.env.toctree_includes.get(docname, []), app.env)
+        counts = counted(app.env.toctree_includes.get(docname, []), app)
         place.replace_self(_table(rows(counts, app.env.titles)))
 
 
@@ -102,30 +98,13 @@ def _table(body: list[tuple[str, ...]]) -> nodes.table:
     return nodes.table("", group)
 
 
-def execute_again(
-    app: Sphinx, env: BuildEnvironment, _added: set[str], _changed: set[str], _removed: set[str]
-) -> list[str]:
-    """Name the pages whose counts are gone, and let nobody remember that they were executed."""
-    files = {page: file_of(page, env) for page in env.found_docs}
-    pages = [page for page, path in files.items() if path and not read(path)]
-    lost = {str(env.doc2path(page)) for page in pages}
-    folder = Path(getattr(app.config, "nb_execution_cache_path", ""))
-    if lost and (folder / "global.db").is_file():
-        cache = get_cache(folder)
-        for record in cache.list_cache_records():
-            if record.uri in lost:
-                cache.remove_cache(record.pk)
-    return pages
-
-
-def write_again(_app: Sphinx, env: BuildEnvironment) -> list[str]:
-    """Name the pages that hold the table; say the sums, and which page is not among them."""
-    tables = sorted(getattr(env, "check_log_pages", ()))
-    for table in tables:
+def report(app: Sphinx, env: BuildEnvironment) -> None:
+    """Say the sums in the log of the build, and which page is not among them."""
+    for table in sorted(getattr(env, "check_log_pages", ())):
         pages = env.toctree_includes.get(table, [])
-        counts = counted(pages, env)
+        counts = counted(pages, app)
         for page in pages:
-            if page not in counts and (path := file_of(page, env)):
+            if page not in counts and (path := file_of(page, app)):
                 logger.warning("its counts are not in %s: was it executed?", path, location=page)
         if counts:
             logger.info(
@@ -133,14 +112,13 @@ def write_again(_app: Sphinx, env: BuildEnvironment) -> list[str]:
                 "algebra, %s by experiment; %s broken variants caught.",
                 *rows(counts, env.titles)[-1][1:],
             )
-    return tables
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register all."""
+    app.setup_extension("executed_pages")
     app.add_node(check_log)
     app.add_directive("check-log", CheckLog)
-    app.connect("env-get-outdated", execute_again)
-    app.connect("env-updated", write_again)
+    app.connect("env-updated", report)
     app.connect("doctree-resolved", fill)
     return {"parallel_read_safe": False, "parallel_write_safe": True}

@@ -10,13 +10,12 @@ others as they are until a full build.
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import shutil
 from pathlib import Path
 
 import build_data
+import executed_pages
 import gallery_state as state
 from sphinx.application import Sphinx
 from sphinx.config import Config
@@ -25,12 +24,10 @@ from sphinx.util import logging
 
 from bn_tutorial import fingerprint
 from bn_tutorial.fingerprint import Sources
-from bn_tutorial.storage import replace_when_complete
 
 logger = logging.getLogger(__name__)
 
 SCRAPER = Path(__file__).with_name("gallery_figures.py")
-WIDGETS = Path(__file__).with_name("widget_data.py")
 
 
 def prepare(app: Sphinx, config: Config) -> None:
@@ -44,7 +41,7 @@ def prepare(app: Sphinx, config: Config) -> None:
         raise ConfigError(f"BN_TUTORIAL_ONLY={only} names none of: {', '.join(scripts)}")
 
     stamp = gallery / "built-with.json"
-    built = json.loads(stamp.read_text(encoding="utf-8")) if stamp.is_file() else {}
+    built = fingerprint.read_signed(stamp) or {}  # damaged, it is as if every script were new
     wished = build_data.wishes()
     data = build_data.decide(wished, built)
     os.environ["BN_TUTORIAL_EVIDENCE"] = str(gallery / "evidence")
@@ -64,32 +61,17 @@ def prepare(app: Sphinx, config: Config) -> None:
     state.remove_leftovers(scripts, gallery)
     gallery.mkdir(exist_ok=True)
     # Last, so that a build that is killed before it has forgotten too much, not too little.
-    with replace_when_complete(stamp) as partial:
-        kept = {script: marks[script] for script in scripts if script in marks}
-        partial.write_text(json.dumps({"marks": kept, "wishes": wished, "data": data}))
+    kept = {script: marks[script] for script in scripts if script in marks}
+    fingerprint.write_signed(stamp, {"marks": kept, "wishes": wished, "data": data})
     if only:
         pattern = "|".join(re.escape(f"{Path(script)}.py") for script in chosen)
         config.sphinx_gallery_conf["filename_pattern"] = f"({pattern})$"
         config.suppress_warnings.append("image.not_readable")  # figures that nobody drew yet
-    prepare_pages(docs, config, sources, data["digest"])
-
-
-def prepare_pages(docs: Path, config: Config, sources: Sources, data: str) -> None:
-    """Give the executed pages a cache that remembers nothing where what they depend on changed."""
-    written = (page for page in docs.rglob("*.md") if "_build" not in page.parts)
-    code = [state.cells_of(page.read_text(encoding="utf-8")) for page in sorted(written)]
-    if WIDGETS.is_file():
-        code.append(WIDGETS.read_text(encoding="utf-8"))  # what they show is checked on the pages
-    mark = state.mark_of(code, sources, data)
-    pages = docs / "_build" / "executed-pages"
-    config.nb_execution_cache_path = str(pages / mark[:16])
-    os.environ["BN_TUTORIAL_CHECKS"] = str(pages / mark[:16] / "checks")
-    for old in set(pages.glob("*")) - {pages / mark[:16]}:
-        if old.is_dir():  # a file is the system's, such as .DS_Store
-            shutil.rmtree(old)
+    executed_pages.prepare(docs, config, sources, data["digest"])
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register before the extensions that read what is decided here."""
+    app.setup_extension("executed_pages")
     app.connect("config-inited", prepare, priority=1)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,8 +1,10 @@
 """Which scripts of the gallery are up to date, and what is left of those that are gone.
 
 sphinx-gallery keeps, next to its copy of a script, the checksum of the text that ran to the end
-(``.md5``), and runs a script when that is missing or differs. A script is named here by its path
-without suffix: ``03_in_training/plot_01_compare_training``.
+(``.md5``), and runs a script when that is missing or differs. When it has written all that belongs
+to a script, this is sealed (``.sealed.json``): where a file of it is missing or altered, the script
+runs again. A script is named here by its path without suffix:
+``03_in_training/plot_01_compare_training``.
 """
 
 from __future__ import annotations
@@ -11,11 +13,17 @@ import re
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
+import seal
+import site_archive
+from sphinx.util import logging
 from sphinx_gallery.utils import get_md5sum
 
 from bn_tutorial import fingerprint
 from bn_tutorial.fingerprint import Sources
+
+logger = logging.getLogger(__name__)
 
 DEPENDENCIES = (
     *("numpy", "scipy", "sympy", "torch", "torchvision", "scikit-learn", "matplotlib"),
@@ -47,34 +55,59 @@ def cells_of(page: str) -> str:
 
 
 def is_current(script: str, source: Path, gallery: Path) -> bool:
-    """Tell whether the script ran to the end, with the text that it has now."""
-    checksum = gallery / f"{script}.py.md5"
+    """Tell whether the script ran to the end, with the text that it has now, and all is there."""
     now = get_md5sum(source / f"{script}.py", mode="t")
-    return checksum.is_file() and checksum.read_text() == now
+    return ran(script, gallery) == now and seal.holds(seal_of(script, gallery))
+
+
+def ran(script: str, gallery: Path) -> str:
+    """Return the checksum of the text that ran to the end; nothing where none did."""
+    checksum = gallery / f"{script}.py.md5"
+    return checksum.read_text(encoding="utf-8", errors="replace") if checksum.is_file() else ""
+
+
+def seal_of(script: str, gallery: Path) -> Path:
+    """Return the file of a script's seal."""
+    return gallery / f"{script.replace('/', '.')}.sealed.json"
+
+
+def files_of(script: str, gallery: Path) -> list[Path]:
+    """Return all files that a script has made."""
+    section, name = script.split("/")
+    images = gallery / section / "images"
+    return [
+        *(gallery / section).glob(f"{name}.*"),
+        *images.glob(f"sphx_glr_{name}_[0-9][0-9][0-9]*"),
+        *images.glob(f"thumb/sphx_glr_{name}_thumb.*"),
+        *(gallery / "evidence" / section).glob(f"{name}.json"),
+    ]
+
+
+def finish(gallery_conf: dict[str, Any], file: str | None, when: str) -> None:
+    """Seal what a script has made, when it ran to the end: one of sphinx-gallery's resets."""
+    gallery = Path(gallery_conf["src_dir"], "gallery")
+    for script in scripts_in(gallery) if file and when == "after" else ():
+        if script.endswith(f"/{file.removesuffix('.py')}") and ran(script, gallery):
+            files = files_of(script, gallery)
+            for packed in (path for path in files if path.suffix == ".zip"):
+                parts = [packed.with_suffix(suffix) for suffix in (".py", ".ipynb")]
+                site_archive.pack(packed, {path.name: path for path in parts})
+            seal.write(seal_of(script, gallery), files)
 
 
 def forget(script: str, gallery: Path) -> None:
-    """Make a script run again; what it measured last time is no longer evidence."""
-    (gallery / f"{script}.py.md5").unlink(missing_ok=True)
-    (gallery / "evidence" / f"{script}.json").unlink(missing_ok=True)
+    """Remove all that a script has made: it runs again, and what it measured is no evidence."""
+    for path in (seal_of(script, gallery), *files_of(script, gallery)):
+        path.unlink(missing_ok=True)
 
 
 def remove_leftovers(scripts: Iterable[str], gallery: Path) -> None:
     """Remove the pages, figures and evidence of scripts that were renamed or deleted."""
     known = set(scripts)
     sections = {script.split("/")[0] for script in known}
-    for evidence in (gallery / "evidence").glob("*/*.json"):
-        if f"{evidence.parent.name}/{evidence.stem}" not in known:
-            evidence.unlink()
-    for copy in gallery.glob("*/plot_*.py"):
-        if f"{copy.parent.name}/{copy.stem}" not in known:
-            images = copy.parent / "images"
-            for path in (
-                *copy.parent.glob(f"{copy.stem}.*"),
-                *images.glob(f"sphx_glr_{copy.stem}_[0-9][0-9][0-9]*"),
-                *images.glob(f"thumb/sphx_glr_{copy.stem}_thumb.*"),
-            ):
-                path.unlink()
+    made = [*gallery.glob("*/plot_*.*"), *gallery.glob("evidence/*/*.json")]
+    for script in {f"{path.parent.name}/{path.name.split('.')[0]}" for path in made} - known:
+        forget(script, gallery)
     for folder in gallery.glob("*/images"):
         if folder.parent.name not in sections:
             shutil.rmtree(folder.parent)

@@ -12,20 +12,27 @@ LEFT_OUT = {".buildinfo", "objects.inv"}  # for the next build, and for other pr
 
 
 def write(site: Path, archive: Path) -> None:
-    """Write the files of the site, in one folder named like the archive.
+    """Write the files of the site, in one folder named like the archive, with the build's date."""
+    files = {
+        f"{archive.stem}/{path.relative_to(site).as_posix()}": path
+        for path in sorted(site.rglob("*"))
+        if path.is_file() and path.name not in LEFT_OUT and path.suffix != ".map"
+    }
+    pack(archive, files, int(os.environ.get("SOURCE_DATE_EPOCH", 0)))
 
-    The same files give the same bytes: every file has one date, that of the build
-    (``SOURCE_DATE_EPOCH``) or else the earliest that the format knows.
+
+def pack(archive: Path, files: dict[str, Path], seconds: int = 0) -> None:
+    """Write files under these names; the same files give the same bytes.
+
+    Every file has one date, in seconds since 1970, which the format knows from 1980 on.
     """
-    date = time.gmtime(max(int(os.environ.get("SOURCE_DATE_EPOCH", 0)), 315532800))[:6]
+    date = time.gmtime(max(seconds, 315532800))[:6]
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as packed:
-        for path in sorted(site.rglob("*")):
-            if path.is_file() and path.name not in LEFT_OUT and path.suffix != ".map":
-                name = f"{archive.stem}/{path.relative_to(site).as_posix()}"
-                entry = zipfile.ZipInfo(name, date)
-                entry.compress_type = zipfile.ZIP_DEFLATED
-                entry.external_attr = 0o644 << 16
-                packed.writestr(entry, path.read_bytes())
+        for name, path in files.items():
+            entry = zipfile.ZipInfo(name, date)
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry.external_attr = 0o644 << 16
+            packed.writestr(entry, path.read_bytes())
 
 
 if __name__ == "__main__":

@@ -10,13 +10,14 @@ from sphinx.errors import SphinxError
 from sphinx.testing.util import SphinxTestApp
 
 CONF = """
-extensions = ["experiments", "leftovers", "sphinx_gallery.gen_gallery"]
+extensions = ["fresh", "experiments", "sphinx_gallery.gen_gallery"]
 exclude_patterns = ["_build"]
 html_context = {}
 html_copy_source = False
 sphinx_gallery_conf = {
     "examples_dirs": "../tutorial_src", "gallery_dirs": "gallery", "image_scrapers": (),
     "download_all_examples": False, "write_computation_times": False,
+    "reset_modules": ("gallery_state.finish",), "reset_modules_order": "after",
 }
 """
 SCRIPT = '''"""
@@ -152,6 +153,29 @@ def test_renamed_script_leaves_no_page_and_no_evidence(site):
     assert site.build() == ["plot_01_x mnist"]  # its text has not changed
     assert (site.root / "docs/_build/html/gallery/01_a/plot_02_z.html").is_file()
     assert not [path for path in site.root.glob("docs/**/*plot_01_x*") if path.is_file()]
+
+
+def test_script_of_which_a_file_is_missing_runs_again_and_no_other(site):
+    site.build()
+    (site.root / "docs/gallery/01_a/images/thumb/sphx_glr_plot_01_x_thumb.png").unlink()
+    assert site.build() == ["plot_01_x mnist"]
+    assert site.build() == []
+
+
+def test_all_scripts_run_again_where_it_is_unknown_what_they_ran_with(site):
+    site.build()
+    site.write("docs/gallery/built-with.json", "{")
+    assert len(site.build()) == 2
+    assert site.build() == []
+
+
+def test_script_whose_text_was_another_in_between_runs_again(site):
+    """A build of another page writes its page without running it."""
+    site.build()
+    site.script("01_a", "plot_01_x", "print('more')\n")
+    site.build(only="02_b")
+    site.script("01_a", "plot_01_x")
+    assert site.build() == ["plot_01_x mnist"]
 
 
 def test_a_file_of_the_system_among_the_caches_is_left_alone(site):

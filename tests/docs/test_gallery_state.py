@@ -1,5 +1,7 @@
 import ast
 import importlib.metadata
+import os
+import zipfile
 from pathlib import Path
 
 import gallery_state
@@ -27,7 +29,7 @@ def source(tmp_path):
 
 @pytest.fixture
 def gallery(tmp_path, source):
-    folder = tmp_path / "gallery"
+    folder = tmp_path / "docs" / "gallery"
     for script in ("01_a/plot_01_x", "02_b/plot_01_y"):
         section, name = script.split("/")
         write(folder / f"{script}.py.md5", get_md5sum(source / f"{script}.py", mode="t"))
@@ -37,6 +39,7 @@ def gallery(tmp_path, source):
             write(folder / section / "images" / f"sphx_glr_{name}_{image}")
         write(folder / section / "images/thumb" / f"sphx_glr_{name}_thumb.png")
         write(folder / "evidence" / f"{script}.json")
+        gallery_state.finish({"src_dir": str(tmp_path / "docs")}, f"{name}.py", when="after")
     return folder
 
 
@@ -128,6 +131,45 @@ def test_script_is_current_until_it_is_edited_or_forgotten(source, gallery):
     gallery_state.forget(script, gallery)  # twice is as good as once
 
 
+FILES = ("plot_01_x.rst", "plot_01_x.zip", "plot_01_x.py.md5", "images/sphx_glr_plot_01_x_001.png")
+
+
+@pytest.mark.parametrize("name", [*FILES, "../evidence/01_a/plot_01_x.json"])
+@pytest.mark.parametrize("damage", ["missing", "empty", "cut", "altered"])
+def test_script_of_which_a_file_was_damaged_is_not_current(source, gallery, name, damage):
+    path = gallery / "01_a" / name
+    whole = path.read_bytes()
+    altered = {"empty": b"", "cut": whole[:-1], "altered": b"\xff" + whole[1:]}
+    path.unlink() if damage == "missing" else path.write_bytes(altered[damage])
+    assert not gallery_state.is_current("01_a/plot_01_x", source, gallery)
+    assert gallery_state.is_current("02_b/plot_01_y", source, gallery)
+
+
+def test_zip_of_a_script_is_the_same_whenever_it_is_made(gallery, monkeypatch):
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+    packed = gallery / "01_a/plot_01_x.zip"
+    with zipfile.ZipFile(packed) as archive:
+        assert archive.namelist() == ["plot_01_x.py", "plot_01_x.ipynb"]
+    before = packed.read_bytes()
+    os.utime(gallery / "01_a/plot_01_x.py", (1e9, 1e9))
+    gallery_state.finish({"src_dir": str(gallery.parent)}, "plot_01_x.py", when="after")
+    assert packed.read_bytes() == before
+
+
+@pytest.mark.parametrize(("file", "when"), [("plot_01_x.py", "before"), (None, "after")])
+def test_script_is_not_sealed_before_it_is_done(gallery, file, when):
+    gallery_state.seal_of("01_a/plot_01_x", gallery).unlink()
+    gallery_state.finish({"src_dir": str(gallery.parent)}, file, when=when)
+    assert not gallery_state.seal_of("01_a/plot_01_x", gallery).exists()
+
+
+def test_script_that_failed_is_not_sealed(source, gallery):
+    gallery_state.forget("01_a/plot_01_x", gallery)
+    gallery_state.finish({"src_dir": str(gallery.parent)}, "plot_01_x.py", when="after")
+    assert not gallery_state.is_current("01_a/plot_01_x", source, gallery)
+    assert not gallery_state.seal_of("01_a/plot_01_x", gallery).exists()
+
+
 def test_deleted_script_leaves_nothing_and_takes_nothing_along(gallery):
     write(gallery / "01_a/plot_01_x_more.py")
     write(gallery / "01_a/images/sphx_glr_plot_01_x_more_001.png")
@@ -135,7 +177,7 @@ def test_deleted_script_leaves_nothing_and_takes_nothing_along(gallery):
     scripts = ["01_a/plot_01_x_more", "02_b/plot_01_y"]
     gallery_state.remove_leftovers(scripts, gallery)
     removed = before - files(gallery)
-    assert len(removed) == 11
+    assert len(removed) == 12
     assert all("plot_01_x" in name and "more" not in name for name in removed)
 
 

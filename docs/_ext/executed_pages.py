@@ -1,0 +1,97 @@
+"""The pages with code: what their execution gave, and how many checks they made, is remembered.
+
+MyST-NB asks a cache of executed pages (jupyter-cache), which knows a page by its code alone. So
+each state of all else that the pages depend on has a cache of its own, and with the newest, the
+older ones go. A cache is sealed after each page that is read: one in which a file is missing or
+altered since is made again.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from pathlib import Path
+
+import gallery_state as state
+import seal
+from jupyter_cache import get_cache
+from sphinx.application import Sphinx
+from sphinx.config import Config
+from sphinx.util import logging
+
+from bn_tutorial import fingerprint
+from bn_tutorial.fingerprint import Sources
+
+logger = logging.getLogger(__name__)
+
+WIDGETS = Path(__file__).with_name("widget_data.py")
+CHECKING = re.compile(r'^\w+ = Checks\("([\w/-]+)"\)$', re.MULTILINE)
+
+
+def prepare(docs: Path, config: Config, sources: Sources, data: str) -> None:
+    """Choose the cache, remove the older ones, and one that is damaged."""
+    written = (page for page in docs.rglob("*.md") if "_build" not in page.relative_to(docs).parts)
+    code = [state.cells_of(page.read_text(encoding="utf-8")) for page in sorted(written)]
+    if WIDGETS.is_file():
+        code.append(WIDGETS.read_text(encoding="utf-8"))  # what they show is checked on the pages
+    pages = docs / "_build" / "executed-pages"
+    cache = pages / state.mark_of(code, sources, data)[:16]
+    for old in set(pages.glob("*")) - {cache}:
+        if old.is_dir():  # a file is the system's, such as .DS_Store
+            shutil.rmtree(old)
+    if cache.is_dir() and not is_whole(cache):
+        logger.info("%s is not as it was written: its pages are executed again.", cache)
+        shutil.rmtree(cache)
+    config.nb_execution_cache_path = str(cache)
+
+
+def is_whole(cache: Path) -> bool:
+    """Tell whether a cache holds what was written, and its database can be read."""
+    try:
+        records = get_cache(cache).list_cache_records()
+    except Exception:  # whatever its libraries say of a damaged file
+        return False
+    pages = [cache / "executed" / record.hashkey / "base.ipynb" for record in records]
+    return seal.holds(cache / "sealed.json") and all(page.is_file() for page in pages)
+
+
+def cache_of(app: Sphinx) -> Path:
+    """Return the folder of the cache, by default one that Sphinx itself leaves alone."""
+    chosen = getattr(app.config, "nb_execution_cache_path", "")
+    return Path(chosen or app.doctreedir / "executed-pages")
+
+
+def seal_cache(app: Sphinx, *_: object) -> None:
+    """Seal the results. The database is not among them: it is written to whenever it is asked."""
+    cache = cache_of(app)
+    if (cache / "executed").is_dir():
+        results = [*cache.glob("executed/**/*"), *cache.glob("checks/**/*")]
+        seal.write(cache / "sealed.json", filter(Path.is_file, results))
+
+
+def checks_in(text: str, app: Sphinx) -> Path:
+    """Return the folder of the counts of a page: there is one for each state of its code.
+
+    So the counts are those of the code that the cache knows as executed, whatever the page was in
+    the meantime.
+    """
+    return cache_of(app) / "checks" / fingerprint.of(state.cells_of(text))[:16]
+
+
+def checks_of(text: str, app: Sphinx) -> Path | None:
+    """Return the file of the counts of a page, or nothing if it makes no checks."""
+    found = CHECKING.search(text)
+    return checks_in(text, app) / f"{found[1]}.json" if found else None
+
+
+def name_checks(app: Sphinx, _page: str, source: list[str]) -> None:
+    """Have the page that is read next write its counts to its own folder."""
+    os.environ["BN_TUTORIAL_CHECKS"] = str(checks_in(source[0], app))
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Register it; experiments.py prepares."""
+    app.connect("source-read", name_checks)
+    app.connect("doctree-read", seal_cache)
+    return {"parallel_read_safe": False, "parallel_write_safe": True}

@@ -1,0 +1,31 @@
+"""Seals: which files were made together, and whether each of them is still as it was made."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+from bn_tutorial import fingerprint
+
+
+def write(seal: Path, files: Iterable[Path]) -> None:
+    """Seal files, which lie in the folder of the seal or below."""
+    names = sorted(path.relative_to(seal.parent).as_posix() for path in files)
+    fingerprint.write_signed(seal, {name: digest(seal.parent / name) for name in names})
+
+
+def holds(seal: Path) -> bool:
+    """Tell whether there is a seal, and every file that it names is as it was."""
+    sealed = fingerprint.read_signed(seal)
+    try:
+        return sealed is not None and all(
+            digest(seal.parent / name) == known for name, known in sealed.items()
+        )
+    except OSError:
+        return False
+
+
+def digest(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
