@@ -129,7 +129,8 @@ def setup(app: Sphinx) -> dict[str, bool]:
     gallery, references = Path(app.srcdir, "gallery"), Path(app.srcdir, "references.bib")
 
     def save_plain(notebook: dict[str, Any], path: Any) -> None:
-        page = Path(path).relative_to(gallery).with_suffix("").as_posix()
+        # sphinx-gallery writes to a name of its own first: plot_01_a.ipynb.new
+        page = Path(path).relative_to(gallery).as_posix().partition(".")[0]
         known = evidence.recall(page) if evidence.path_of(page).is_file() else None
         sources = parse_file(str(references))
         for cell in notebook["cells"]:

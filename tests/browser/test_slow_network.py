@@ -7,6 +7,7 @@ from http.server import ThreadingHTTPServer
 
 import built_site
 import pytest
+
 from conftest import Handler
 
 NETWORK = {

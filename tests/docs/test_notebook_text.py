@@ -92,8 +92,8 @@ def test_notebook_is_saved_without_roles(tmp_path, monkeypatch):
         {"cell_type": "markdown", "source": ["Next: ", ":doc:`try it </run>`"]},
         {"cell_type": "code", "source": ["':doc:`x`'"]},
     ]
-    gen_rst.save_notebook({"cells": cells}, folder / "plot_01_a.ipynb")
-    saved = json.loads((folder / "plot_01_a.ipynb").read_text())["cells"]
+    gen_rst.save_notebook({"cells": cells}, folder / "plot_01_a.ipynb.new")
+    saved = json.loads((folder / "plot_01_a.ipynb.new").read_text())["cells"]
     assert saved[0]["source"] == ["Next: *try it*"]
     assert saved[1]["source"] == ["':doc:`x`'"]
     assert not re.search(notebook_text.ROLE, "".join(saved[0]["source"]))
