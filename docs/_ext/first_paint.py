@@ -22,8 +22,7 @@ UNUSED = ("sg-tags.js", "scripts/fontawesome.js")
 FOR_OTHERS = ("*.map", "webpack-macros.html")  # for who develops the theme
 WITHOUT_SCRIPTS = "without-scripts.css"
 MAP = re.compile(r"\n//# sourceMappingURL=\S*\s*\Z")
-ALL = "all.css"  # what the pages link to in place of the sheets; it begins with their names
-NAMES = re.compile(r"/\* (.*) \*/")
+ALL = "all.css"  # what the pages link to in place of the sheets
 LINK = re.compile(
     r'<link\b[^>]*\bhref="(?P<root>[^"]*_static/)(?P<sheet>[^"?]+\.css)[^"]*"[^>]*>\n?\s*'
     r"(?!</noscript>)"
@@ -78,10 +77,7 @@ def lean(css: str, pages: list[str], scripts: list[str]) -> str:
 
 
 def finish(app: Sphinx, exception: Exception | None) -> None:
-    """Put the sheets of all pages into one when they are written, and link the pages to it.
-
-    The sheets themselves are removed: Sphinx brings them again when it writes another page.
-    """
+    """Put the sheets of all pages into one when they are written, and link the pages to it."""
     if exception or app.builder.format != "html":
         return
     static = app.outdir / "_static"
@@ -90,30 +86,21 @@ def finish(app: Sphinx, exception: Exception | None) -> None:
     scripts = {path: path.read_text(encoding="utf-8") for path in static.rglob("*.js")}
     for path, text in scripts.items():
         path.write_text(MAP.sub("\n", text), encoding="utf-8")
-    pages = {path: path.read_text(encoding="utf-8") for path in app.outdir.rglob("*.html")}
-    before = (
-        NAMES.match((static / ALL).read_text(encoding="utf-8")) if (static / ALL).exists() else None
-    )
-    sheets = [name for name in order_of(pages.values(), before) if (static / name).is_file()]
-    if sheets:  # else no page was written
-        css = "".join(read(sheet, static) for sheet in sheets)
-        css = f"/* {' '.join(sheets)} */\n" + lean(css, [*pages.values()], [*scripts.values()])
-        for path in static.rglob("*.css"):
-            if path.name != WITHOUT_SCRIPTS:
-                path.unlink()
-        (static / ALL).write_text(css, encoding="utf-8")
-        for path, page in pages.items():
-            path.write_text(
-                relinked(page, f"{ALL}?v={zlib.crc32(css.encode()):08x}"), encoding="utf-8"
-            )
+    pages = {path: path.read_text(encoding="utf-8") for path in sorted(app.outdir.rglob("*.html"))}
+    css = "".join(read(sheet, static) for sheet in order_of(pages.values()))
+    css = lean(css, [*pages.values()], [*scripts.values()])
+    for path in static.rglob("*.css"):
+        if path.name != WITHOUT_SCRIPTS:
+            path.unlink()
+    (static / ALL).write_text(css, encoding="utf-8")
+    for path, page in pages.items():
+        path.write_text(relinked(page, f"{ALL}?v={zlib.crc32(css.encode()):08x}"), encoding="utf-8")
 
 
-def order_of(pages: Iterable[str], before: re.Match[str] | None) -> dict[str, None]:
-    """Return the names of all sheets: as in the last build, then as on the page with the most."""
+def order_of(pages: Iterable[str]) -> dict[str, None]:
+    """Return the names of all sheets, as on the page that has the most, then others'."""
     linked = [[found["sheet"] for found in LINK.finditer(page)] for page in pages]
-    longest_first = [name for names in sorted(linked, key=len, reverse=True) for name in names]
-    known = before[1].split() if before else []
-    return dict.fromkeys(name for name in [*known, *longest_first] if name != ALL)
+    return dict.fromkeys(name for names in sorted(linked, key=len, reverse=True) for name in names)
 
 
 def relinked(page: str, sheet: str) -> str:
