@@ -53,7 +53,7 @@ def gradient_growth(activation: Callable[[Array], Array], slope: Callable[[Array
     (1.467, 1.467)
     """
     # Means over the normal distribution, as sums over the midpoints of small intervals. None is at
-    # zero, where the rectifier has its kink.
+    # zero, where ReLU has its kink.
     z = (np.arange(20_000) + 0.5) / 1_000 - 10
     weights = np.exp(-(z**2) / 2)
     weights /= weights.sum()

@@ -195,7 +195,7 @@ class InstanceNorm2D(_InstanceNorm):
 
     Notes
     -----
-    All this is as in PyTorch, but for ``track_running_stats`` set to False later: there the
+    All this is as in PyTorch, except for ``track_running_stats`` set to False later: there the
     statistics move all the same, even in evaluation mode.
 
     Examples
