@@ -52,7 +52,8 @@ def prepare_folder(folder: Path, variable: str = "BN_TUTORIAL_CACHE") -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
-        problem = "is a file, or lies in one"
+        nowhere = folder.is_symlink() and not folder.exists()
+        problem = "is a link that leads nowhere" if nowhere else "is a file, or lies in one"
     except OSError as error:
         problem = f"cannot be created ({error.strerror})"
     else:
@@ -89,7 +90,8 @@ def replace_when_complete(path: Path) -> Iterator[Path]:
     FileNotFoundError
         If the block has written nothing to the temporary path.
     OSError
-        If there is no room for the file. The message names it, and says what to do.
+        If there is no room for the file, or a folder in its place. The message names it, and says
+        what to do.
 
     Examples
     --------
@@ -110,6 +112,10 @@ def replace_when_complete(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         partial.replace(path)
     except OSError as error:
+        if path.is_dir():
+            raise IsADirectoryError(
+                errno.EISDIR, f"{path} is a folder, where a file should be: delete it"
+            ) from error
         if error.errno not in _NO_ROOM:
             raise
         # The system says it without a name.

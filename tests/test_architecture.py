@@ -9,9 +9,10 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "bn_tutorial"
 
 # What each wing may import of the package, besides itself.
-GROUND = {"storage", "fingerprint"}
+GROUND = {"storage", "fetch", "fingerprint"}
 ALLOWED = {
     "storage": set(),
+    "fetch": set(),
     "fingerprint": set(),
     "scratch": GROUND,
     "data": GROUND,

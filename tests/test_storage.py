@@ -67,6 +67,16 @@ def test_cache_folder_that_is_a_file_or_lies_in_one_is_named_with_a_remedy(
     assert "set BN_TUTORIAL_CACHE to a folder that you may write to" in str(error.value)
 
 
+@pytest.mark.parametrize("target", ["cache", "nowhere"])
+def test_cache_folder_that_is_a_link_that_leads_nowhere_is_named_as_one(
+    monkeypatch, tmp_path, target
+):
+    (folder := tmp_path / "cache").symlink_to(tmp_path / target)
+    monkeypatch.setenv("BN_TUTORIAL_CACHE", str(folder))
+    with pytest.raises(OSError, match=rf"{folder} is a link that leads nowhere: set BN_TUTORIAL"):
+        cache_folder()
+
+
 def test_cache_folder_that_cannot_be_created_is_named_with_the_reason(monkeypatch, tmp_path):
     folder = tmp_path / ("long" * 100)
     monkeypatch.setenv("BN_TUTORIAL_CACHE", str(folder))
@@ -204,6 +214,17 @@ def test_disk_without_room_is_named_with_a_remedy_and_keeps_the_old_file(
     assert error.value.errno == code
     assert str(path) in str(error.value)
     assert path.read_text() == "old"
+    assert names(tmp_path) == ["numbers.json"]
+
+
+def test_folder_in_the_place_of_a_file_is_named_with_a_remedy(tmp_path):
+    (path := tmp_path / "numbers.json").mkdir()
+    with (
+        pytest.raises(IsADirectoryError, match="is a folder, where a file should be: delete") as e,
+        replace_when_complete(path) as partial,
+    ):
+        partial.write_text("new")
+    assert str(path) in str(e.value)
     assert names(tmp_path) == ["numbers.json"]
 
 
