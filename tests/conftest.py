@@ -33,8 +33,11 @@ def tiny_files(monkeypatch):
         images = rng.integers(0, 256, (count, 28, 28), dtype=np.uint8)
         files[f"{part}-images-idx3-ubyte"] = idx(images)
         files[f"{part}-labels-idx1-ubyte"] = idx(rng.integers(0, 10, count, dtype=np.uint8))
-    sums = {name: (len(file), hashlib.md5(file).hexdigest()) for name, file in files.items()}
-    monkeypatch.setattr(mnist, "FILES", sums)
+    expected = {
+        name: mnist.File(len(file), hashlib.sha256(file).hexdigest(), hashlib.md5(file).hexdigest())
+        for name, file in files.items()
+    }
+    monkeypatch.setattr(mnist, "FILES", expected)
     monkeypatch.setattr("urllib.request.urlopen", no_network)
     return files
 
@@ -45,7 +48,7 @@ def write_mnist(tiny_files):
 
     def write(root):
         raw = root / "MNIST" / "raw"
-        raw.mkdir(parents=True)
+        raw.mkdir(parents=True, exist_ok=True)
         for name, content in tiny_files.items():
             (raw / name).write_bytes(content)
         return raw

@@ -1,9 +1,10 @@
 """Which data set, and from where: MNIST, or digits that need no network.
 
-MNIST is looked for in the folder that ``BN_TUTORIAL_DATA`` names (a torchvision root: it holds
-``MNIST/raw``), then in the cache folder, and is otherwise downloaded there. Where that is
-impossible, :mod:`bn_tutorial.data.digits` draws as many images of the same shape, so that every
-experiment runs unchanged. ``BN_TUTORIAL_DATASET=mnist`` or ``digits`` chooses explicitly.
+MNIST is taken from the folder that ``BN_TUTORIAL_DATA`` names. Where it names none, MNIST is looked
+for in the cache folder, and downloaded if it is not there. Where that is impossible,
+:mod:`bn_tutorial.data.digits` draws as many images of the same shape, so that every experiment runs
+unchanged. ``BN_TUTORIAL_DATASET=mnist`` or ``digits`` chooses explicitly. Who asks for MNIST, by
+either variable, gets MNIST or an error.
 """
 
 from __future__ import annotations
@@ -51,8 +52,8 @@ def resolve() -> str:
     Raises
     ------
     ValueError
-        If one of the three variables has no meaning, or if a file of MNIST is damaged, which is no
-        reason to take other data: the message says what to do.
+        If one of the three variables has no meaning, or if the folder that ``BN_TUTORIAL_DATA``
+        names does not hold MNIST, whole and sound: the message says what to do.
     bn_tutorial.data.mnist.FetchError
         If ``BN_TUTORIAL_DATASET`` is ``mnist``, which is not here and cannot be downloaded.
     OSError

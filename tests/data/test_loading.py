@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import logging
 
 import pytest
@@ -113,10 +112,9 @@ def test_home_folder_of_nobody_is_an_error_that_names_the_variable(monkeypatch, 
 
 
 @pytest.mark.parametrize("name", ["mnist", "digits"])
-def test_cache_folder_that_is_a_file_is_an_error_that_names_the_variable(monkeypatch, cache, name):
+def test_cache_folder_that_is_a_file_is_an_error_that_names_the_variable(cache, name):
     cache.write_text("")
-    monkeypatch.setattr("urllib.request.urlopen", lambda *_, **__: io.BytesIO(b"\x1f\x8b"))
-    with pytest.raises(OSError, match=r"cache is a file.*set BN_TUTORIAL_CACHE to"):
+    with pytest.raises(OSError, match=r"cache\S* is a file.*set BN_TUTORIAL_CACHE to"):
         load(name)
 
 
@@ -142,6 +140,26 @@ def test_mnist_chosen_explicitly_fails_rather_than_falling_back(monkeypatch):
             ask()
     with pytest.raises(FetchError):
         load("mnist")
+
+
+@pytest.mark.parametrize("name", ["", "mnist"])
+def test_a_given_folder_without_mnist_is_an_error_and_no_reason_to_take_the_digits(
+    monkeypatch, tmp_path, name
+):
+    monkeypatch.setenv("BN_TUTORIAL_DATA", str(tmp_path))
+    monkeypatch.setenv("BN_TUTORIAL_DATASET", name)
+    for ask in (resolve, load):
+        with pytest.raises(ValueError, match=r"BN_TUTORIAL_DATA is .* holds none of MNIST's"):
+            ask()
+
+
+def test_a_damaged_copy_in_the_cache_is_named_where_the_digits_take_its_place(
+    cache, write_mnist, warnings_of
+):
+    (write_mnist(cache / "mnist") / "t10k-labels-idx1-ubyte").write_bytes(b"damaged")
+    assert resolve() == "digits"
+    assert "t10k-labels-idx1-ubyte is damaged" in warnings_of()
+    assert "EMBEDDED DIGITS" in warnings_of()
 
 
 @pytest.mark.usefixtures("here")
