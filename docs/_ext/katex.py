@@ -68,7 +68,10 @@ def setup(app: Sphinx) -> dict[str, bool]:
     """Register the renderer; only pages with mathematics load its style sheet and fonts."""
 
     def write_assets(app: Sphinx) -> None:
-        katex_engine.copy_assets(Path(app.outdir, "_static", "katex"))
+        try:
+            katex_engine.copy_assets(Path(app.outdir, "_static", "katex"))
+        except OSError as error:
+            raise SphinxError(f"KaTeX, which sets the formulas: {error}") from error
 
     def link_style_sheet(app: Sphinx, _page: str, _template: str, context: Any, _: Any) -> None:
         if context.get("has_maths_elements"):

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import functools
 import re
-import shutil
 from pathlib import Path
 
 import dukpy
-from npm_package import fetch
+from npm_package import Package, files
 
-VERSION = "0.19.1"
+KATEX = Package(
+    "katex",
+    "0.19.1",
+    "sha512-jG8uKntjSEcm2EpQOh0XturpPuuC9r3Sq5HLHdsFdWZT27E672SF19QEi+of0/YeOy15lDgRhKvr5614uRrEfA==",
+)
 # The letters and the digits: every formula has some.
 FONTS_OF_ALL = ("KaTeX_Main-Regular", "KaTeX_Math-Italic")
 # "error" also refuses what KaTeX would accept and LaTeX would not.
@@ -25,8 +28,7 @@ RENDER = """katex.renderToString(dukpy.tex, {displayMode: dukpy.display, macros:
 def interpreter() -> dukpy.JSInterpreter:
     """Return a JavaScript engine in which KaTeX is loaded (forty milliseconds)."""
     engine = dukpy.JSInterpreter()
-    script = fetch("katex", VERSION) / "dist/katex.min.js"
-    engine.evaljs(script.read_text(encoding="utf-8") + "; 0")
+    engine.evaljs(files(KATEX)["dist/katex.min.js"].decode() + "; 0")
     return engine
 
 
@@ -46,11 +48,12 @@ def render(tex: str, macros: dict[str, str], *, display: bool) -> str:
 
 def copy_assets(target: Path) -> None:
     """Copy KaTeX's style sheet, its licence and its woff2 fonts, which every browser reads."""
-    package = fetch("katex", VERSION)
+    package = files(KATEX)
     (target / "fonts").mkdir(parents=True, exist_ok=True)
-    css = (package / "dist/katex.min.css").read_text(encoding="utf-8")
+    css = package["dist/katex.min.css"].decode()
     css = re.sub(r',url\([^)]*\) format\("(woff|truetype)"\)', "", css)
-    for font in (package / "dist/fonts").glob("*.woff2"):
-        shutil.copyfile(font, target / "fonts" / font.name)
+    for path, content in package.items():
+        if path.endswith(".woff2"):
+            (target / "fonts" / Path(path).name).write_bytes(content)
     (target / "katex.css").write_text(css, encoding="utf-8")
-    shutil.copyfile(package / "LICENSE", target / "LICENSE")
+    (target / "LICENSE").write_bytes(package["LICENSE"])
