@@ -42,8 +42,11 @@ def prepare(app: Sphinx, config: Config) -> None:
 
     stamp = gallery / "built-with.json"
     built = fingerprint.read_signed(stamp) or {}  # damaged, it is as if every script were new
-    wished = build_data.wishes()
-    data = build_data.decide(wished, built)
+    try:
+        wished = build_data.wishes()
+        data = build_data.decide(wished, built)
+    except (OSError, ValueError) as error:  # a sentence that says what to do
+        raise ConfigError(str(error)) from error
     os.environ["BN_TUTORIAL_EVIDENCE"] = str(gallery / "evidence")
     config.html_context["data"] = data
     logger.info("Data: {title}. {source}. {licence}.".format(**data), color="bold")

@@ -6,7 +6,7 @@ import sys
 from types import ModuleType, SimpleNamespace
 
 import pytest
-from sphinx.errors import SphinxError
+from sphinx.errors import ConfigError, SphinxError
 from sphinx.testing.util import SphinxTestApp
 
 CONF = """
@@ -184,3 +184,23 @@ def test_a_file_of_the_system_among_the_caches_is_left_alone(site):
     site.write("docs/page.md", "```{code-cell} python\nfrom bn_tutorial.b import LEVEL\n```\n")
     site.build()  # with another cache: the old one is removed
     assert (site.root / "docs/_build/executed-pages/.DS_Store").is_file()
+
+
+@pytest.mark.parametrize("kind", [OSError, ValueError])
+def test_data_that_are_not_to_be_had_end_the_build_with_their_sentence_alone(
+    site, monkeypatch, kind
+):
+    def fail():
+        raise kind("MNIST is not here: do this")
+
+    monkeypatch.setattr(sys.modules["bn_tutorial.data.loading"], "resolve", fail)
+    with pytest.raises(ConfigError) as error:
+        site.build()
+    assert str(error.value) == "MNIST is not here: do this"
+
+
+@pytest.mark.parametrize("variable", ["BN_TUTORIAL_DATA", "BN_TUTORIAL_CACHE"])
+def test_home_folder_of_nobody_ends_the_build_with_a_sentence(site, monkeypatch, variable):
+    monkeypatch.setenv(variable, "~nosuchuser/data")
+    with pytest.raises(ConfigError, match=f"^{variable} is '~nosuchuser/data', but there is no"):
+        site.build()

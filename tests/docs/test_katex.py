@@ -108,3 +108,12 @@ def test_fonts_that_every_formula_needs_are_asked_for_before_the_style_sheets(si
 def test_bad_tex_fails_the_build_and_names_page_and_line(tmp_path, page, rest, place):
     with pytest.raises(SphinxError, match=place):
         build(tmp_path, page, rest)
+
+
+def test_katex_that_cannot_be_had_is_a_sentence_and_no_traceback(tmp_path, monkeypatch):
+    def fail(_):
+        raise OSError("katex.tgz is not there: do this")
+
+    monkeypatch.setattr(katex_engine, "files", fail)
+    with pytest.raises(SphinxError, match=r"^KaTeX, .*: katex.tgz is not there: do this$"):
+        build(tmp_path)
