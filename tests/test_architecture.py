@@ -13,7 +13,7 @@ GROUND = {"storage", "fetch", "fingerprint"}
 ALLOWED = {
     "storage": set(),
     "fetch": set(),
-    "fingerprint": set(),
+    "fingerprint": {"storage"},
     "scratch": GROUND,
     "data": GROUND,
     "networks": GROUND | {"scratch", "data"},
