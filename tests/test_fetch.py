@@ -88,6 +88,17 @@ def test_source_that_keeps_the_pace_is_waited_for(monkeypatch):
 
 
 @pytest.mark.usefixtures("impatience")
+def test_source_that_was_fast_and_drips_then_is_given_up(monkeypatch):
+    monkeypatch.setattr(fetch, "PACE", 500)
+    monkeypatch.setattr(fetch, "DEADLINE", 3.0)
+    with (
+        mirrors.serving({"file": CONTENT}, mirrors.dripping_at_last) as source,
+        pytest.raises(DownloadError, match=r"only 1,0\d\d bytes came in 0\.\d s"),
+    ):
+        download(source.address + "file", limit=len(CONTENT))
+
+
+@pytest.mark.usefixtures("impatience")
 def test_source_that_keeps_the_pace_for_ever_is_given_up_at_the_deadline(monkeypatch):
     monkeypatch.setattr(fetch, "PACE", 1)
     monkeypatch.setattr(fetch, "DEADLINE", 0.45)

@@ -88,6 +88,15 @@ def dripping(request, content):
             return
 
 
+def dripping_at_last(request, content):
+    request.begin(len(content))
+    request.wfile.write(content[:1_000])
+    for byte in content[1_000:]:
+        request.wfile.write(bytes([byte]))
+        if request.wait(DRIP):
+            return
+
+
 def dripping_headers(request, _):
     request.wfile.write(b"HTTP/1.1 200 OK\r\nX-Long: ")
     while not request.wait(DRIP):
