@@ -88,6 +88,7 @@ colab_site = ""  # "owner/name/blob/branch" where GitHub has the built site
 # Reference -----------------------------------------------------------------------------------
 
 autodoc_typehints = "none"  # the docstrings give types with their shapes
+autodoc_preserve_defaults = True  # as they are written: a value may be a path of this machine
 autodoc_default_options = {"no-value": True}  # what a table holds is in the source
 autosummary_generate = False  # see _ext/api_pages.py
 numpydoc_show_class_members = False  # autodoc shows them

@@ -47,19 +47,19 @@ def prepare(docs: Path, config: Config, sources: Sources, data: str) -> None:
 
 
 def is_whole(cache: Path) -> bool:
-    """Tell whether a cache holds what was written, and its database can be read."""
+    """Tell whether the database of a cache can be read, and its pages are what was written."""
     try:
         records = get_cache(cache).list_cache_records()
     except Exception:  # whatever its libraries say of a damaged file
         return False
     pages = [cache / "executed" / record.hashkey / "base.ipynb" for record in records]
-    return seal.holds(cache / "sealed.json") and all(page.is_file() for page in pages)
+    return seal.holds(cache / "sealed.json", *pages)
 
 
 def cache_of(app: Sphinx) -> Path:
-    """Return the folder of the cache, by default one that Sphinx itself leaves alone."""
+    """Return the folder of the cache; where nobody has chosen one, nothing is in it."""
     chosen = getattr(app.config, "nb_execution_cache_path", "")
-    return Path(chosen or app.doctreedir / "executed-pages")
+    return Path(chosen or app.srcdir / "_build" / "executed-pages")
 
 
 def seal_cache(app: Sphinx, *_: object) -> None:

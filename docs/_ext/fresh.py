@@ -4,6 +4,8 @@ Sphinx would keep the pages that seem unchanged, and with them whatever an inter
 stale or cut, warnings that it has forgotten, pages that were deleted, and a search index without
 the pages that it does not write. To read and write every page takes half a minute; what takes
 longer is remembered by itself: trainings, scripts (gallery_state.py), pages (executed_pages.py).
+
+What stops a build here is said in one sentence: around an error, Sphinx would print a report.
 """
 
 from __future__ import annotations
@@ -16,7 +18,6 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from sphinx.application import Sphinx
 from sphinx.config import Config
-from sphinx.errors import SphinxError
 
 WRITTEN = ("_build", "gallery", "api/generated")
 
@@ -38,12 +39,12 @@ def check_folders(docs: Path) -> None:
 
     Raises
     ------
-    SphinxError
+    SystemExit
         If one of the folders cannot be written to.
     """
     if closed := [str(docs / name) for name in WRITTEN if not may_write(docs / name)]:
-        raise SphinxError(
-            f"A build cannot write to {' and '.join(closed)}: make it a folder that you may "
+        raise SystemExit(
+            f"A build cannot write to {' or '.join(closed)}: make that a folder which you may "
             f"write to. Of the project, it writes only to {', '.join(WRITTEN)} in {docs}."
         )
 
@@ -59,7 +60,7 @@ def take_lock(folder: Path) -> FileLock:
 
     Raises
     ------
-    SphinxError
+    SystemExit
         If another process has it.
     """
     folder.mkdir(exist_ok=True)
@@ -68,11 +69,11 @@ def take_lock(folder: Path) -> FileLock:
         lock.acquire()
     except Timeout:
         who = holder.read_text(encoding="utf-8") if holder.is_file() else ""
-        raise SphinxError(
+        raise SystemExit(
             f"Another build is at work in this checkout ({who or 'it has just begun'}): "
             "wait until it is done, or stop it."
         ) from None
-    holder.write_text(f"process {os.getpid()}, since {datetime.now(UTC):%d %B, %H:%M:%S} UTC")
+    holder.write_text(f"process {os.getpid()}, since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC")
     return lock
 
 

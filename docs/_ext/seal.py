@@ -15,13 +15,13 @@ def write(seal: Path, files: Iterable[Path]) -> None:
     fingerprint.write_signed(seal, {name: digest(seal.parent / name) for name in names})
 
 
-def holds(seal: Path) -> bool:
-    """Tell whether there is a seal, and every file that it names is as it was."""
+def holds(seal: Path, *files: Path) -> bool:
+    """Tell whether there is a seal, also of these files, and all that it names is as it was."""
     sealed = fingerprint.read_signed(seal)
+    if sealed is None or {path.relative_to(seal.parent).as_posix() for path in files} - set(sealed):
+        return False
     try:
-        return sealed is not None and all(
-            digest(seal.parent / name) == known for name, known in sealed.items()
-        )
+        return all(digest(seal.parent / name) == known for name, known in sealed.items())
     except OSError:
         return False
 

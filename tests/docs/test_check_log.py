@@ -27,7 +27,7 @@ class Site:
 
     def file(self, page):
         text = (self.source / f"derivations/{page}.md").read_text()
-        app = SimpleNamespace(config=None, doctreedir=self.source / "_build" / "doctrees")
+        app = SimpleNamespace(config=None, srcdir=self.source)
         return checks_of(text, app)
 
     def count(self, page, numeric, symbolic, caught, largest):

@@ -15,7 +15,8 @@ def sealed(tmp_path):
 def test_seal_holds_while_nothing_changes(sealed):
     assert seal.holds(sealed / "seal")
     (sealed / "other.txt").write_text("not of this seal")
-    assert seal.holds(sealed / "seal")
+    assert seal.holds(sealed / "seal", sealed / "a.txt")
+    assert not seal.holds(sealed / "seal", sealed / "a.txt", sealed / "other.txt")
 
 
 @pytest.mark.parametrize("name", ["a.txt", "deep/b ü.txt", "seal"])
