@@ -350,7 +350,7 @@ def edit(monkeypatch, tmp_path):
         ("data/digits.py", '"""Draw training and test images', '"""Paint images'),
         ("data/digits.py", "-> Tensor", "-> torch.Tensor"),
         ("data/digits.py", "is damaged", "is worn"),
-        ("data/mnist.py", "PATIENCE = 5.0", "PATIENCE = 6.0"),
+        ("fetch.py", "PATIENCE = 15.0", "PATIENCE = 16.0"),
     ],
 )
 def test_an_edit_that_changes_nothing_drawn_is_no_reason_to_draw_again(
