@@ -260,7 +260,8 @@ class TestThisPackage:
     def test_constant_of_the_figures_trains_nothing(self, copy):
         changed = self.changed(copy, "lab/figures.py", '"font.size": 12.0', '"font.size": 13.0')
         assert not changed & runs().keys()
-        assert changed == {path.stem for path in SCRIPTS}
+        story = "plot_01_watch_a_network_fail"  # it uses nothing of the package
+        assert changed == {path.stem for path in SCRIPTS} - {story}
 
     def test_new_file_counts_for_nobody(self, copy):
         before = marks_of(copy)
