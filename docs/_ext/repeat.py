@@ -19,6 +19,7 @@ import build_data
 
 ELSEWHERE = {"TZ": "Pacific/Kiritimati", "LC_ALL": "C", "PYTHONHASHSEED": "7"}
 DATE = {"SOURCE_DATE_EPOCH": "1700000000"}
+MADE = (".*", "__pycache__", "_build", "gallery", "generated", "mutants")
 
 
 def main(here: Path) -> int:
@@ -38,13 +39,8 @@ def main(here: Path) -> int:
 
 
 def copy(here: Path, there: Path) -> None:
-    """Copy what git knows or would add: the sources, without what a build makes."""
-    listed = ("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard")
-    names = subprocess.run(listed, cwd=here, check=True, capture_output=True).stdout
-    for name in filter(None, os.fsdecode(names).split("\0")):
-        if (here / name).is_file():  # not one that was deleted
-            (there / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(here / name, there / name)
+    """Copy the sources, without what a build, a test or a tool makes."""
+    shutil.copytree(here, there, ignore=shutil.ignore_patterns(*MADE))
 
 
 def build(checkout: Path, name: str, environment: dict[str, str], umask: int = -1) -> Path:
