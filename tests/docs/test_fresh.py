@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import fresh
 import pytest
@@ -117,33 +118,38 @@ def test_folder_outside_of_the_checkout_keeps_what_it_holds(site, tmp_path):
     assert (tmp_path / "out/precious.txt").exists()
 
 
-def test_second_build_at_once_says_who_is_at_work(site):
-    folder = site / "_build"
-    folder.mkdir()
-    take = [sys.executable, "-c", TAKE, fresh.__file__.rsplit("/", 1)[0], str(folder)]
+def test_second_build_at_once_is_told_who_is_at_work(tmp_path):
+    take = [sys.executable, "-c", TAKE, str(Path(fresh.__file__).parent), str(tmp_path)]
     with subprocess.Popen(take, stdout=subprocess.PIPE) as other:
         assert other.stdout.readline() == b"taken\n"
         try:
             with pytest.raises(SystemExit, match=rf"process {other.pid}, since [-\d]+ [:\d]+ UTC"):
-                build(site)
-            assert not list(folder.glob("html/*"))
+                fresh.take_lock(tmp_path)
         finally:
             other.kill()
-    build(site)  # a process that is dead holds nothing
+    fresh.take_lock(tmp_path).release()  # a process that is dead holds nothing
 
 
-def test_lock_is_given_back(site):
-    build(site)
-    fresh.take_lock(site / "_build").release()
+def test_build_has_the_lock_until_it_is_done(site):
+    app = SphinxTestApp("html", srcdir=site)
+    try:
+        with pytest.raises(SystemExit, match=rf"process {os.getpid()}, since"):
+            fresh.take_lock(site / "_build")
+        app.build()
+        fresh.take_lock(site / "_build").release()
+    finally:
+        app.cleanup()
 
 
 def test_folder_that_cannot_be_written_to_is_named(site):
     write(site, "gallery", "a file")
     with pytest.raises(SystemExit, match=r"cannot write to .*gallery: make that a folder"):
-        build(site)
+        fresh.check_folders(site)
 
 
 def test_folder_that_may_not_be_written_to_is_named(site, monkeypatch):
+    fresh.check_folders(site)
     monkeypatch.setattr("os.access", lambda path, _mode: path.name == "_build")
+    (site / "_build").mkdir()
     with pytest.raises(SystemExit, match=r"write to .*gallery or .*generated: make"):
-        build(site)
+        fresh.check_folders(site)
