@@ -173,6 +173,23 @@ def test_story_lets_the_reader_predict_and_says_what_comes_next():
     assert "Next: " in source
 
 
+def course():
+    """The pages of the course in order."""
+    text = (FOLDER.parent / "docs" / "course.md").read_text().split("{course}")[1]
+    lines = [line.removeprefix("further: ") for line in text.splitlines()]
+    return [line for line in lines if re.fullmatch(r"[\w/]+", line)]
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_what_comes_next_is_what_the_course_says(name):
+    pages, here = course(), f"gallery/{name}"
+    text = re.split(r"^# Next", ALL[name].read_text(), flags=re.M)[1]
+    target = re.search(r":doc:`[^`]*?([\w/]+)>?`", text)[1]
+    if not target.startswith("/"):
+        target = f"/{here.rpartition('/')[0]}/{target}"
+    assert target[1:] == pages[pages.index(here) + 1]
+
+
 @pytest.mark.parametrize(
     "word", ["but for", "whatever it", "whatever they", "rectifier", "not supported", "supported"]
 )

@@ -158,6 +158,7 @@ def fill(app: Sphinx, doctree: nodes.document, docname: str) -> None:
     env, known = app.env, pages(app.env)
     for place in doctree.findall(course):
         shown: list[nodes.Node] = []
+        total, more = 0, 0
         for part in env.course_parts:  # type: ignore[attr-defined]
             count = known.index(part.pages[0]) + 1 if part.pages else 1
             items = nodes.enumerated_list(enumtype="arabic", classes=["course"], start=count)
@@ -171,14 +172,17 @@ def fill(app: Sphinx, doctree: nodes.document, docname: str) -> None:
                 first = nodes.paragraph("", "", title, time)
                 if page in part.further:
                     first += nodes.inline("", " further", classes=["further"])
+                    more += spent
                 else:
                     core += spent
                 text = nodes.paragraph("", answer(doc))
                 items += nodes.list_item("", first, text)
+            total += core
             shown += [nodes.rubric("", f"{part.title}: {core} min"), items]
             if part.about:
                 shown.insert(-1, nodes.paragraph("", part.about))
-        place.replace_self(shown)
+        told = f"In all {total} minutes, and {more} for what is further."
+        place.replace_self([nodes.paragraph("", told), *shown])
 
 
 def check(_app: Sphinx, env: BuildEnvironment) -> list[str]:

@@ -86,6 +86,7 @@ def test_pages_are_listed_in_the_order_that_is_written(site):
 def test_part_has_its_title_its_time_without_what_is_further_and_what_it_is_about(site):
     assert re.findall(r'rubric">([^<]+)<', site["course"]) == ["First things: 1 min", "Then: 7 min"]
     assert "<p>What is it? Afterwards you know.</p>" in site["course"]
+    assert "<p>In all 8 minutes, and 1 for what is further.</p>" in site["course"]
     assert re.findall(r'<ol [^>]*start="(\d)"', site["course"]) == ["1", "3"]
     further = re.findall(r'>([^<]+)</a>[^/]*</span><span class="further">', site["course"])
     assert further == ["Title d"]

@@ -160,4 +160,4 @@ assert moved_in_evaluation.max() == 0  # ...and none in evaluation mode
 # **Try it.** Change ``mean`` in the settings to 300.0: the rows of the first step change, those of
 # the others do not.
 #
-# Next: :doc:`check the gradient <plot_02_check_the_gradient>`.
+# Next: :doc:`how to compute a variance <plot_05_compute_a_variance>`.

@@ -144,4 +144,5 @@ assert our_loss[-50:].mean() < 0.5 * our_loss[:50].mean()  # and it does learn
 # differences of rounding, until the two losses part visibly. The check at the end then stops the
 # script. What was right to the last digit in each step need not stay so over many.
 #
-# Next: :doc:`every layer against PyTorch's <plot_04_compare_with_pytorch>`.
+# Next: :doc:`what the gradient means </derivations/meaning>`, or, without eigenvectors,
+# :doc:`what the layer does without a batch </derivations/inference>`.

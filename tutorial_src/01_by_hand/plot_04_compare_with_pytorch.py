@@ -234,4 +234,4 @@ for fault, difference in worst.items():
 # single precision can tell apart: the check at the end stops the script, and names a layer that
 # rounds otherwise than PyTorch's.
 #
-# Next: :doc:`how to compute a variance <plot_05_compute_a_variance>`.
+# Next: :doc:`what the layer does to the weights before it </derivations/weights>`.

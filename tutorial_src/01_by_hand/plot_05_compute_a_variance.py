@@ -209,4 +209,4 @@ assert abs(rounded[1e4] - 1) > 0.5  # ...and destroys the variance far from it
 # **Try it.** Change ``batches`` in the settings to 4096, so that every batch is a single number:
 # the line of the merged batches moves towards Welford's, which is the same algorithm then.
 #
-# Next: :doc:`how many bytes that moves <plot_06_count_the_bytes>`.
+# Next: :doc:`look inside a network </gallery/02_inside_a_network/plot_01_draw_activations>`.

@@ -189,4 +189,4 @@ for quantity in quantities:  # the scale makes no difference with BN
 # **Try it.** Add 10.0 at the end of ``scales``: without batch normalization nearly everything is
 # saturated then, and with it nothing changes.
 #
-# Next: :doc:`what other normalizations pool <plot_04_pool_other_axes>`.
+# Next: :doc:`what comes back through the layer </derivations/backward>`.

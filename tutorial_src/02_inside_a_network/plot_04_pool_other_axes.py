@@ -233,4 +233,4 @@ assert np.abs(values["Layer"] - values["Group (1)"]).max() < 1e-12
 # **Try it.** Change ``groups`` in the settings to 3: the rows of Group normalization change in both
 # tables, the others do not.
 #
-# Next: :doc:`train with and without </gallery/03_in_training/plot_01_compare_training>`.
+# Next: :doc:`what the layer costs </gallery/01_by_hand/plot_06_count_the_bytes>`.

@@ -131,9 +131,9 @@ print(evidence.table())
 # What one learning rate can and cannot show
 # ------------------------------------------
 # It can show that *this* network, with *these* initial weights, hardly trains at *this* rate within
-# so few epochs, and does with batch normalization. A likely reason was
-# :doc:`seen before </gallery/02_inside_a_network/plot_02_follow_the_signal>`: almost no signal
-# reaches the last layer, and almost no gradient the first.
+# so few epochs, and does with batch normalization. A likely reason is :doc:`measured later
+# </gallery/02_inside_a_network/plot_02_follow_the_signal>`: almost no signal reaches the last
+# layer, and almost no gradient the first.
 #
 # It cannot show that batch normalization *permits larger* learning rates. For that, several rates
 # must be tried, and the notebook called this one large without trying a smaller one. Nor is the
@@ -174,5 +174,5 @@ assert not any(results.diverged(arm) for arm in norms)
 # begins to learn earlier. The checks at the end may then fail, as they should: they guard the words
 # of this page, which hold at 0.1.
 #
-# Next: :doc:`raise the learning rate <plot_02_raise_the_learning_rate>`, with rivals that have a
-# fair chance.
+# Next: :doc:`what the layer computes </derivations/forward>`. Rivals that have a fair chance come
+# when we :doc:`raise the learning rate <plot_02_raise_the_learning_rate>`.

@@ -603,4 +603,4 @@ assert ("none", "sigmoid") not in limits  # it has no usable rate
 # ``"tanh": Activation("tanh", good_weights="unit gain"),``
 # into ``ACTIVATIONS``. Ladders, tables and figures follow.
 #
-# Next: :doc:`plot_03_scale_the_initial_weights`, which changes the weights instead of the rate.
+# Next: :doc:`change the batch size <plot_07_change_the_batch_size>`.

@@ -324,4 +324,4 @@ assert aligned < apart / 2
 #
 # **Try it.** Change ``tolerance`` in the settings to 1.0, and compare with the second panel.
 #
-# Next: :doc:`follow the slope <plot_04_follow_the_slope>`.
+# Next: :doc:`raise the learning rate <plot_02_raise_the_learning_rate>` instead.

@@ -228,4 +228,4 @@ assert (
 # **Try it.** Take ``0.01`` out of ``sigmas``: the share of usable squares without batch
 # normalization grows, although no network has changed.
 #
-# Next: :doc:`change the batch size <plot_07_change_the_batch_size>`.
+# Next: :doc:`replay a training <plot_10_replay_a_training>`.

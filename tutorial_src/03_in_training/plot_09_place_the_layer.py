@@ -263,4 +263,4 @@ assert apart[relu][0] < 1e-5 < 1e-3 < apart[relu][-1]
 # **Try it.** Add a block ``"tanh": {"activation": "tanh", "good": "unit gain", "rates": (0.03, 0.1,
 # 0.3, 1.0)}`` to ``activations``: the tables, the rows and a panel follow.
 #
-# Next: :doc:`replay a training <plot_10_replay_a_training>`.
+# Next: :doc:`follow the slope <plot_04_follow_the_slope>`.

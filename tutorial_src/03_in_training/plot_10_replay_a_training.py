@@ -169,4 +169,4 @@ assert np.allclose(*before, atol=0.01)  # untrained, they look alike
 #
 # **Try it.** Change ``lr`` in the settings to 1.0.
 #
-# Next: :doc:`exercises </exercises>`.
+# Next: :doc:`pool other axes </derivations/other_axes>`.
