@@ -74,7 +74,10 @@ sphinx_gallery_conf = {
     "gallery_dirs": "gallery",
     "within_subsection_order": "FileNameSortKey",  # names, because callables cannot be pickled
     "image_scrapers": ("gallery_figures.scrape",),
-    "reset_modules": ("matplotlib", "gallery_figures.use_site_style", "gallery_state.finish"),
+    "reset_modules": (
+        *("matplotlib", "gallery_figures.use_site_style"),
+        *("experiments.compute_on_one_thread", "gallery_state.finish"),
+    ),
     "reset_modules_order": "both",  # after a script, too, when all of its files are written
     "capture_repr": (),  # a script prints what it wants to show
     "download_all_examples": False,  # an archive would differ at each build

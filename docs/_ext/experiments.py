@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 import build_data
 import executed_pages
@@ -71,6 +72,13 @@ def prepare(app: Sphinx, config: Config) -> None:
         config.sphinx_gallery_conf["filename_pattern"] = f"({pattern})$"
         config.suppress_warnings.append("image.not_readable")  # figures that nobody drew yet
     executed_pages.prepare(docs, config, sources, data["digest"])
+
+
+def compute_on_one_thread(_conf: dict[str, Any], _script: str | None) -> None:
+    """Give each script one thread: the last digits of a sum depend on how many share it."""
+    import torch  # only where a script runs: it takes seconds
+
+    torch.set_num_threads(1)
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

@@ -129,6 +129,9 @@ def setup(app: Sphinx) -> dict[str, bool]:
     gallery, references = Path(app.srcdir, "gallery"), Path(app.srcdir, "references.bib")
 
     def save_plain(notebook: dict[str, Any], path: Any) -> None:
+        if not Path(path).is_relative_to(gallery):  # of another site, built in this process
+            save(notebook, path)
+            return
         # sphinx-gallery writes to a name of its own first: plot_01_a.ipynb.new
         page = Path(path).relative_to(gallery).as_posix().partition(".")[0]
         known = evidence.recall(page) if evidence.path_of(page).is_file() else None

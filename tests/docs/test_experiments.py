@@ -5,6 +5,7 @@ import os
 import sys
 from types import ModuleType, SimpleNamespace
 
+import experiments
 import pytest
 from sphinx.errors import ConfigError, SphinxError
 from sphinx.testing.util import SphinxTestApp
@@ -204,3 +205,15 @@ def test_home_folder_of_nobody_ends_the_build_with_a_sentence(site, monkeypatch,
     monkeypatch.setenv(variable, "~nosuchuser/data")
     with pytest.raises(ConfigError, match=f"^{variable} is '~nosuchuser/data', but there is no"):
         site.build()
+
+
+def test_every_script_computes_on_one_thread_whatever_the_last_one_set():
+    import torch  # not above: the small sites do without
+
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        experiments.compute_on_one_thread({}, "plot_01_x.py")
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
