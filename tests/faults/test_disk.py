@@ -1,6 +1,7 @@
 """A disk without room is named, with what can be done."""
 
 import re
+import sys
 from contextlib import contextmanager
 
 import pytest
@@ -13,13 +14,19 @@ resource = pytest.importorskip("resource", reason="the limit on files is POSIX's
 
 @contextmanager
 def largest_file(size):
-    """Let no file of this process and its children grow beyond a size, in bytes."""
+    """Let no file of this process and its children grow beyond a size, in bytes.
+
+    None of them writes compiled modules meanwhile: cut, they would spoil what is installed.
+    """
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "dont_write_bytecode", True)
+        patch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.fixture
