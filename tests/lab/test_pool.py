@@ -1,10 +1,7 @@
 import io
 import shutil
-import subprocess
 import sys
-import time
 import warnings
-from pathlib import Path
 
 import pytest
 import torch
@@ -123,31 +120,6 @@ def test_threads_are_as_before_when_a_block_fails():
     with pytest.raises(ZeroDivisionError), one_thread():
         torch.get_num_threads() / 0
     assert torch.get_num_threads() == before
-
-
-STUDY = """
-from small_runs import make_data, make_run
-from bn_tutorial.lab.pool import run_all
-run_all([make_run(seed=seed, steps=60) for seed in range(40)], make_data(), workers=1)
-"""
-
-
-def test_killed_study_goes_on_where_it_was(store_folder, data):
-    study = subprocess.Popen([sys.executable, "-c", STUDY], cwd=Path(__file__).parent)
-    deadline = time.monotonic() + 120
-    while len(stamps(store_folder)) < 3:
-        assert study.poll() is None, "the study ended before it could be killed"
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    study.kill()  # no chance to clean up
-    study.wait()
-
-    finished = stamps(store_folder)
-    studied = [make_run(seed=seed, steps=60) for seed in range(40)]
-    assert 3 <= len(finished) < len(studied)
-    run_all(studied, data, workers=2)
-    assert finished.items() <= stamps(store_folder).items()
-    assert len(stamps(store_folder)) == len(studied)
 
 
 class TestCluster:
