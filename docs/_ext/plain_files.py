@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import seal
 from sphinx.application import Sphinx
 from sphinx.config import Config
 
@@ -42,12 +43,13 @@ def write(data: Dataset, root: Path) -> None:
 
 def prepare(_app: Sphinx, config: Config) -> None:
     """Write them, unless they are there, and say where."""
+    # The digest in its name says what is in the folder, the seal that it is as it was written.
     root = cache_folder() / "plain" / config.html_context["data"]["digest"][:16]
-    # The digest in its name says what is in the folder; a file is whole or not there.
-    if len(list(root.glob("MNIST/raw/*-ubyte"))) < 2 * len(PARTS):
+    if not seal.holds(root / "sealed.json"):
         from bn_tutorial.data.loading import load
 
         write(load(), root)
+        seal.write(root / "sealed.json", root.glob("MNIST/raw/*-ubyte"))
     os.environ["MNIST_FOLDER"] = str(root)
 
 

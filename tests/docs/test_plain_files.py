@@ -42,3 +42,8 @@ def test_folder_is_named_by_the_data_and_written_once(data, tmp_path, monkeypatc
     plain_files.prepare(None, config)
     assert loaded == [1, 1]
     assert file.is_file()
+    written = file.read_bytes()
+    file.write_bytes(written[:-1] + b"\7")  # torchvision would read it without a word
+    plain_files.prepare(None, config)
+    assert loaded == [1, 1, 1]
+    assert file.read_bytes() == written
