@@ -95,7 +95,7 @@ def _receive(
                 messages.put((piece, response.length))
                 if not piece:
                     return
-    except Exception as error:  # whatever it is, it is this source's reason
+    except Exception as error:  # of any kind: it is the reason to give up this source
         if isinstance(error, urllib.error.HTTPError):
             error.close()  # it holds the connection
         messages.put(" ".join(str(error).split()) or type(error).__name__)

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 
 
 def end_with(parent: int) -> None:
-    """Let this process end within a second of the one that started it, whatever ended that.
+    """Let this process end within a second of the one that started it, however that ends.
 
     A worker otherwise waits minutes for work that nobody sends, and the data stay in shared memory
     as long.

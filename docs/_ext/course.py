@@ -17,6 +17,7 @@ Each page of the course gets ``course_step`` for its template: its number, and h
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from itertools import dropwhile, islice, takewhile
 from typing import Any
@@ -33,6 +34,7 @@ logger = logging.getLogger(__name__)
 
 WORDS, LINES = 200, 15  # a minute, of text and of code
 GETS, NEEDS = ("You get", "The question."), "You need"
+HIDDEN = re.compile("hide|remove")  # in MyST-NB's classes of a cell
 
 
 class course(nodes.General, nodes.Element):  # noqa: N801  (docutils' way to name nodes)
@@ -120,14 +122,13 @@ def needs(doctree: nodes.document) -> list[str]:
 
 def is_folded(code: nodes.literal_block) -> bool:
     """Whether a reader sees some code only after opening it."""
-    before = code.parent.children[max(0, code.parent.index(code) - 1)]
-    boxed = isinstance(before, nodes.raw) and "folded-code" in before.astext()
-    around, hidden = code.parent, False
-    while around is not None and not hidden:
-        classes = " ".join(around.get("classes", ())) if isinstance(around, nodes.Element) else ""
-        hidden = "hide" in classes or "remove" in classes
+    around = code.parent
+    while around is not None:
+        if HIDDEN.search(" ".join(around.get("classes", ()))):
+            return True
         around = around.parent
-    return boxed or hidden
+    before = code.previous_sibling()
+    return isinstance(before, nodes.raw) and "folded-code" in before.astext()
 
 
 def minutes(doctree: nodes.document) -> int:

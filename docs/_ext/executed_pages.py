@@ -50,7 +50,7 @@ def is_whole(cache: Path) -> bool:
     """Tell whether the database of a cache can be read, and its pages are what was written."""
     try:
         records = get_cache(cache).list_cache_records()
-    except Exception:  # whatever its libraries say of a damaged file
+    except Exception:  # its libraries say many things of a damaged file
         return False
     pages = [cache / "executed" / record.hashkey / "base.ipynb" for record in records]
     return seal.holds(cache / "sealed.json", *pages)

@@ -1,7 +1,7 @@
 """Make the whole site in every build, from nothing, and one build at a time.
 
-Sphinx would keep the pages that seem unchanged, and with them whatever an interrupted build left
-stale or cut, warnings that it has forgotten, pages that were deleted, and a search index without
+Sphinx would keep the pages that seem unchanged, and with them what an interrupted build left stale
+or cut, warnings that it has forgotten, pages that were deleted, and a search index without
 the pages that it does not write. To read and write every page takes half a minute; what takes
 longer is remembered by itself: trainings, scripts (gallery_state.py), pages (executed_pages.py).
 
