@@ -44,7 +44,7 @@ def files(package: Package) -> dict[str, bytes]:
     """
     path = cache_folder() / f"{package.name}-{package.version}.tgz"
     archive = _kept(path)
-    if archive is None or _integrity(archive) != package.integrity:
+    if archive is None or integrity_of(archive) != package.integrity:
         if archive is not None:
             _log.warning("%s is damaged. It is downloaded again.", path)
         archive = _fetched(package, path)
@@ -71,7 +71,7 @@ def _fetched(package: Package, path: Path) -> bytes:
     name, version, integrity = package
     try:
         archive = download(f"{registry()}/{name}/-/{path.name}", limit=LIMIT)
-        if _integrity(archive) != integrity:
+        if integrity_of(archive) != integrity:
             raise DownloadError(f"{registry()} has another {path.name}: its integrity is wrong")
     except DownloadError as error:
         raise OSError(
@@ -81,7 +81,8 @@ def _fetched(package: Package, path: Path) -> bytes:
     return archive
 
 
-def _integrity(archive: bytes) -> str:
+def integrity_of(archive: bytes) -> str:
+    """Return what npm calls the integrity of an archive: its SHA-512."""
     return "sha512-" + base64.b64encode(hashlib.sha512(archive).digest()).decode()
 
 

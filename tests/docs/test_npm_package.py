@@ -22,7 +22,7 @@ def packed(contents):
 
 
 ARCHIVE = packed(CONTENTS)
-THING = Package("thing", "1.2", npm_package._integrity(ARCHIVE))
+THING = Package("thing", "1.2", npm_package.integrity_of(ARCHIVE))
 
 
 @pytest.fixture(autouse=True)
