@@ -20,19 +20,19 @@ from tqdm import tqdm
 
 from bn_tutorial.data.dataset import Dataset
 from bn_tutorial.fingerprint import Sources
-from bn_tutorial.lab.spec import RunSpec
+from bn_tutorial.lab.real_networks import Spec
 from bn_tutorial.lab.store import Store, code_of
 from bn_tutorial.lab.training import History
 from bn_tutorial.lab.workers import deaf_to_hangup, end_with, no_room_explained
 
 Bytes = npt.NDArray[np.uint8]
-Training = Generator[tuple[RunSpec, History], None, None]
+Training = Generator[tuple[Spec, History], None, None]
 
 _loaded = Sources()  # the code that this process runs, whatever becomes of the files
 
 
 def run_all(
-    runs: Sequence[RunSpec],
+    runs: Sequence[Spec],
     data: Dataset,
     *,
     workers: int | None = None,
@@ -42,7 +42,7 @@ def run_all(
 
     Parameters
     ----------
-    runs : sequence of RunSpec
+    runs : sequence of RunSpec, ConvSpec or ResidualSpec
         What to train. Equal runs are trained once.
     data : Dataset
         What to train and to test on.
@@ -97,7 +97,7 @@ def run_all(
 
 
 def _train_all(
-    missing: Sequence[RunSpec], data: Dataset, sources: Sources, workers: int | None
+    missing: Sequence[Spec], data: Dataset, sources: Sources, workers: int | None
 ) -> Training:
     """Yield each history as it is finished; one process is this one."""
     scheduler = os.environ.get("BN_TUTORIAL_SCHEDULER")
@@ -156,7 +156,7 @@ def _on_cluster(scheduler: str, packed: Bytes) -> Iterator[None]:
             yield
 
 
-def _in_worker(run: RunSpec, packed: Bytes, digest: str, code: str) -> tuple[RunSpec, History]:
+def _in_worker(run: Spec, packed: Bytes, digest: str, code: str) -> tuple[Spec, History]:
     return run, _train(run, _unpacked(packed, digest), code)
 
 
@@ -171,7 +171,7 @@ def _unpacked(packed: Bytes, digest: str) -> Dataset:
     return _held[digest]
 
 
-def _train(run: RunSpec, data: Dataset, code: str) -> History:
+def _train(run: Spec, data: Dataset, code: str) -> History:
     # A process may have older code in memory: a worker outlives the study it was started for.
     if code_of(run, _loaded) != code:
         raise RuntimeError(
@@ -205,7 +205,7 @@ def one_thread() -> Iterator[None]:
 
 
 @contextmanager
-def _named(run: RunSpec) -> Iterator[None]:
+def _named(run: Spec) -> Iterator[None]:
     """Say in an error which run it comes from."""
     try:
         yield

@@ -10,14 +10,14 @@ import shutil
 import time
 from argparse import ArgumentParser
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from bn_tutorial import fingerprint
 from bn_tutorial.fingerprint import Sources
-from bn_tutorial.lab.spec import RunSpec
+from bn_tutorial.lab.real_networks import SPECS, Spec
 from bn_tutorial.lab.store import DAMAGE, Store
 from bn_tutorial.lab.training import Config
 from bn_tutorial.storage import cache_folder
@@ -139,10 +139,11 @@ def _room(paths: Iterable[Path]) -> Room:
     return Room(files, sum(path.lstat().st_size for path in files))
 
 
-def _run(settings: dict[str, Any]) -> RunSpec:
-    """Return the run that a file names."""
+def _run(settings: dict[str, Any]) -> Spec:
+    """Return the run that a file names; its settings say of which kind it is."""
+    (kind,) = (kind for kind in SPECS if {f.name for f in fields(kind)} == settings.keys())
     lists = {name: tuple(value) for name, value in settings.items() if isinstance(value, list)}
-    return RunSpec(**{**settings, **lists, "config": Config(**settings["config"])})
+    return kind(**{**settings, **lists, "config": Config(**settings["config"])})
 
 
 if __name__ == "__main__":

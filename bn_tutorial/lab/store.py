@@ -22,9 +22,11 @@ import numpy.typing as npt
 
 from bn_tutorial import fingerprint
 from bn_tutorial.fingerprint import Sources
+from bn_tutorial.lab.real_networks import Spec
 from bn_tutorial.lab.spec import RunSpec
 from bn_tutorial.lab.training import CURVES, History
 from bn_tutorial.networks.norms import parse_norm
+from bn_tutorial.networks.rivals import parse_rival
 from bn_tutorial.storage import cache_folder, prepare_folder, replace_when_complete
 
 _log = logging.getLogger(__name__)
@@ -66,7 +68,7 @@ class Store:
         versions = fingerprint.versions("numpy", "torch")
         self._made_with = [digest, versions, device or fingerprint.device()]
 
-    def path(self, run: RunSpec) -> Path:
+    def path(self, run: Spec) -> Path:
         """Return the file of a run, whether it is there or not.
 
         Raises
@@ -77,7 +79,7 @@ class Store:
         code = code_of(run, self.sources)
         return self.folder / f"{fingerprint.of(asdict(run), code, *self._made_with)}.json"
 
-    def keep(self, run: RunSpec, history: History) -> None:
+    def keep(self, run: Spec, history: History) -> None:
         """Write a finished run."""
         path, content = self.path(run), self._content(run, history)
         if path.is_dir():  # which no file can replace
@@ -87,12 +89,12 @@ class Store:
                 _json({**content, "sha256": fingerprint.of(content)}), encoding="utf-8"
             )
 
-    def find(self, runs: Iterable[RunSpec]) -> dict[RunSpec, History]:
+    def find(self, runs: Iterable[Spec]) -> dict[Spec, History]:
         """Read those of some runs that are finished, and whose files can be believed.
 
         One warning counts the files that cannot.
         """
-        found, damaged = dict[RunSpec, History](), list[str]()
+        found, damaged = dict[Spec, History](), list[str]()
         for run in runs:
             path = self.path(run)
             try:
@@ -108,7 +110,7 @@ class Store:
             )
         return found
 
-    def read(self, run: RunSpec) -> History:
+    def read(self, run: Spec) -> History:
         """Read a finished run.
 
         Raises
@@ -127,11 +129,11 @@ class Store:
         _check(history, run)
         return history
 
-    def _content(self, run: RunSpec, history: History) -> dict[str, Any]:
+    def _content(self, run: Spec, history: History) -> dict[str, Any]:
         return {"run": asdict(run), "data": self.digest, "history": _to_json(history)}
 
 
-def code_of(run: RunSpec, sources: Sources) -> str:
+def code_of(run: Spec, sources: Sources) -> str:
     """Return the fingerprint of the code that a run executes.
 
     Of the normalizations and measures, only the run's own count.
@@ -141,13 +143,13 @@ def code_of(run: RunSpec, sources: Sources) -> str:
     ValueError
         If the run's normalization is not known.
     """
-    kind, _ = parse_norm(run.norm)
+    if isinstance(run, RunSpec):
+        norms = {"bn_tutorial.networks.norms.NORMS": parse_norm(run.norm)[:1]}
+    else:
+        norms = {"bn_tutorial.networks.rivals.RIVALS": parse_rival(run.norm)[:1]}
+    measures = [run.measure] if run.measure else []
     return sources.of_code(
-        "bn_tutorial.lab.spec.RunSpec",
-        chosen={
-            "bn_tutorial.networks.norms.NORMS": [kind],
-            "bn_tutorial.networks.probes.MEASURES": [run.measure] if run.measure else [],
-        },
+        type(run), chosen={**norms, "bn_tutorial.networks.probes.MEASURES": measures}
     )
 
 
@@ -203,7 +205,7 @@ def _array(values: Any) -> npt.NDArray[np.float64]:
     return np.array(values, dtype=np.float64)
 
 
-def _check(history: History, run: RunSpec) -> None:
+def _check(history: History, run: Spec) -> None:
     """Refuse what this run cannot have left: lengths, ranges, numbers from after it diverged."""
     steps, evaluations = run.config.steps, run.config.evaluations
     end = steps if history.diverged_at is None else history.diverged_at

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from bn_tutorial.data.dataset import Dataset
 from bn_tutorial.lab.effects import Outcome
 from bn_tutorial.lab.pool import run_all
-from bn_tutorial.lab.spec import RunSpec
+from bn_tutorial.lab.real_networks import Spec
 from bn_tutorial.lab.training import CURVES, History
 
 Key = TypeVar("Key", bound=Hashable)
@@ -76,7 +76,7 @@ class Study(Generic[Key]):
 
 
 def study(
-    arms: Mapping[Key, RunSpec], data: Dataset, seeds: Iterable[int], **options: Any
+    arms: Mapping[Key, Spec], data: Dataset, seeds: Iterable[int], **options: Any
 ) -> Study[Key]:
     """Train every arm with every seed: a grid of settings, in paired runs.
 
@@ -85,7 +85,7 @@ def study(
 
     Parameters
     ----------
-    arms : mapping to RunSpec
+    arms : mapping to RunSpec, ConvSpec or ResidualSpec
         The settings, by any name. The seeds that they carry are replaced.
     data : Dataset
         What to train and to test on.
@@ -103,6 +103,7 @@ def study(
     --------
     >>> import torch
     >>> from bn_tutorial.data.dataset import Dataset, Split
+    >>> from bn_tutorial.lab.spec import RunSpec
     >>> from bn_tutorial.lab.training import Config
     >>> images = torch.arange(4 * 784).view(4, 28, 28).to(torch.uint8)
     >>> split = Split(images, torch.tensor([0, 1, 0, 1]))
@@ -158,7 +159,7 @@ def curves(histories: Iterable[History], quantity: str) -> Array:
 # Settings that are chosen
 # ---------------------------------------------------------------------------------------------
 
-Ladders = Mapping[Key, Mapping[Setting, RunSpec]]
+Ladders = Mapping[Key, Mapping[Setting, Spec]]
 
 
 @dataclass(frozen=True)
@@ -398,7 +399,7 @@ class BracketError(ValueError):
 
 
 def largest_usable(
-    run: Callable[[float], RunSpec],
+    run: Callable[[float], Spec],
     data: Dataset,
     seeds: Sequence[int],
     *,

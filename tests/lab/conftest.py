@@ -1,7 +1,7 @@
 import pytest
 from small_runs import make_data
 
-from bn_tutorial.lab import pool
+from bn_tutorial.lab.real_networks import SPECS
 
 
 @pytest.fixture
@@ -24,4 +24,5 @@ def no_training(monkeypatch):
     def refuse(run, *_, **__):
         raise AssertionError(f"trained again: {run}")
 
-    monkeypatch.setattr(pool.RunSpec, "train", refuse)
+    for kind in SPECS:
+        monkeypatch.setattr(kind, "train", refuse)
