@@ -1,7 +1,7 @@
 """What random weights do to a signal: predictions for a network at initialization.
 
-They are averages over the weights, for wide layers; the page on depth derives each, and says for
-which networks.
+They are averages over the weights, for wide layers; the pages on depth and on residual networks
+derive each, and say for which networks.
 """
 
 from __future__ import annotations
@@ -104,6 +104,87 @@ def gradient_growth_relu(m: int) -> float:
 
     # [eq-growth-relu]
     growth = m / (m - 3) * (1 / 2 - (1 - p - b) / m) / (1 / 2 - b)
+    return growth
+
+
+def stream_square(blocks: int) -> Array:
+    """Give the mean square of a residual stream that each branch is normalized from.
+
+    That is ``x + f(norm(x))``, with a branch that keeps the mean square (:eq:`eq-stream-square`).
+
+    Parameters
+    ----------
+    blocks : int
+        How many.
+
+    Returns
+    -------
+    ndarray, shape (blocks + 1,)
+        Before the first block and behind each, relative to that before the first.
+
+    Examples
+    --------
+    >>> stream_square(3).tolist()
+    [1.0, 2.0, 3.0, 4.0]
+    """
+    l = np.arange(blocks + 1)  # noqa: E741
+    # [eq-stream-square]
+    square = 1.0 + l
+    return square
+
+
+def stream_variance(blocks: int) -> Array:
+    """Give the part of :func:`stream_square` that differs between samples, for batch normalization.
+
+    Behind a ReLU a share of 1/pi of the mean square is the same for all samples
+    (:eq:`eq-stream-variance`).
+
+    Examples
+    --------
+    >>> stream_variance(2).round(3).tolist()
+    [1.0, 1.682, 2.363]
+    """
+    l = np.arange(blocks + 1)  # noqa: E741
+    # [eq-stream-variance]
+    variance = 1 + (1 - 1 / math.pi) * l
+    return variance
+
+
+def stream_gradient(divided: Array) -> Array:
+    """Give the squared gradient along a residual stream that each branch is normalized from.
+
+    Parameters
+    ----------
+    divided : ndarray, shape (blocks + 1,)
+        By what the normalization in front of each branch divides the square of the stream:
+        :func:`stream_square` for layer normalization, :func:`stream_variance` for batch
+        normalization; the last belongs to no branch.
+
+    Returns
+    -------
+    ndarray, shape (blocks + 1,)
+        At the same places, relative to the last (:eq:`eq-stream-gradient`).
+
+    Examples
+    --------
+    >>> stream_gradient(stream_square(3)).round(3).tolist()
+    [4.0, 2.0, 1.333, 1.0]
+    """
+    # [eq-stream-gradient]
+    growth = np.append(np.cumprod((1 + 1 / divided[:-1])[::-1])[::-1], 1.0)
+    return growth
+
+
+def post_norm_growth() -> float:
+    """Give the growth of the squared gradient in a block with batch normalization on the stream.
+
+    Examples
+    --------
+    >>> round(post_norm_growth(), 3)
+    1.189
+    """
+    # [eq-post-growth]
+    growth = 2 / (2 - 1 / math.pi)
     return growth
 
 
