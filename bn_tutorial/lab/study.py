@@ -24,6 +24,7 @@ Array = npt.NDArray[np.float64]
 _RESAMPLES = 400  # of seeds and images, to see which choices chance could have made
 _WIDENED = 2  # times that an end of a bracket is moved, by half a decade each
 _PLAUSIBLE = 0.1  # a setting chosen in so many resamples is one that could have been chosen
+_OTHERS = 3  # seeds with which settings are judged that were not chosen, but could have been
 
 
 @dataclass(frozen=True)
@@ -202,10 +203,10 @@ class Tuning(Generic[Key, Setting]):
             found.append("the next one diverges")
         return found
 
-    def plausible(self, arm: Key) -> list[Setting]:
-        """Return the settings that chance could have chosen for an arm, the chosen one included."""
-        shares = self.shares[arm]
-        return [s for s in shares if shares[s] >= _PLAUSIBLE or s == self.chosen(arm)]
+    def alternatives(self, arm: Key) -> list[Setting]:
+        """Return the settings that chance could have chosen for an arm, but did not."""
+        shares, chosen = self.shares[arm], self.chosen(arm)
+        return [s for s in shares if shares[s] >= _PLAUSIBLE and s != chosen]
 
 
 def tune(
@@ -308,12 +309,15 @@ class Judged(Generic[Key, Setting]):
     tuning : Tuning
         The choices.
     runs : Study
-        The runs, by (arm, setting): at the chosen setting and at every other one that chance
-        could have chosen.
+        The runs of each arm at its chosen setting.
+    others : Study
+        By (arm, setting) those at every other setting that chance could have chosen, with the first
+        few of the seeds: they widen an interval, and are not reported.
     """
 
     tuning: Tuning[Key, Setting]
-    runs: Study[tuple[Key, Setting]]
+    runs: Study[Key]
+    others: Study[tuple[Key, Setting]]
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -322,7 +326,7 @@ class Judged(Generic[Key, Setting]):
 
     def curve(self, arm: Key, quantity: str) -> Array:
         """Return a quantity of an arm's runs at its chosen setting, as :func:`curves` does."""
-        return self.runs.curve((arm, self.tuning.chosen(arm)), quantity)
+        return self.runs.curve(arm, quantity)
 
     def last(self, arm: Key, quantity: str = "test_accuracy") -> Outcome:
         """Return what the runs of an arm ended at, and how much the choice adds to chance.
@@ -341,10 +345,11 @@ class Judged(Generic[Key, Setting]):
             could have been chosen, each with its share. A seed that diverges at one of two settings
             says nothing of their difference, and a setting with which all seeds diverge has none.
         """
-        at_chosen = self.runs.last((arm, self.tuning.chosen(arm)), quantity)
-        shares, squares = [], []
-        for setting in self.tuning.plausible(arm):
-            apart = self.runs.last((arm, setting), quantity).values - at_chosen.values
+        at_chosen = self.runs.last(arm, quantity)
+        shares, squares = [self.tuning.shares[arm][self.tuning.chosen(arm)]], [0.0]
+        for setting in self.tuning.alternatives(arm):
+            other = self.others.last((arm, setting), quantity).values
+            apart = other - at_chosen.values[: len(other)]
             if np.isfinite(apart).any():
                 shares.append(self.tuning.shares[arm][setting])
                 squares.append(float(np.nanmean(apart)) ** 2)
@@ -381,12 +386,14 @@ def judge(
     seeds = tuple(seeds)
     if shared := set(seeds) & set(tuning.seeds):
         raise ValueError(f"seeds {sorted(shared)} were used for tuning, expected other ones")
-    arms = {
+    chosen = {arm: ladder[tuning.chosen(arm)] for arm, ladder in tuning.ladders.items()}
+    others = {
         (arm, setting): tuning.ladders[arm][setting]
         for arm in tuning.ladders
-        for setting in tuning.plausible(arm)
+        for setting in tuning.alternatives(arm)
     }
-    return Judged(tuning, study(arms, data, seeds, **options))
+    runs = study(chosen, data, seeds, **options)
+    return Judged(tuning, runs, study(others, data, seeds[:_OTHERS], **options))
 
 
 # ---------------------------------------------------------------------------------------------

@@ -106,8 +106,8 @@ class TestTune:
         for arm in (None, "batch"):
             assert sum(tuning.shares[arm].values()) == pytest.approx(1)
             assert tuning.shares[arm][1e38] == 0
-            assert tuning.chosen(arm) in tuning.plausible(arm)
-            assert 1e38 not in tuning.plausible(arm)
+            assert tuning.chosen(arm) not in tuning.alternatives(arm)
+            assert 1e38 not in tuning.alternatives(arm)
         assert tune(ladders(), held_out, (7, 8)).shares == tuning.shares
 
     def test_remarks_say_where_on_its_ladder_a_choice_lies(self):
@@ -129,14 +129,16 @@ class TestTune:
 class TestJudge:
     def test_arms_train_at_what_could_have_been_chosen_with_other_seeds(self, held_out):
         tuning = tune(ladders(), held_out, (7, 8), workers=1)
-        judged = judge(tuning, held_out, (1, 2, 3), workers=1)
-        assert judged.seeds == (1, 2, 3)
+        judged = judge(tuning, held_out, (1, 2, 3, 4), workers=1)
+        assert judged.seeds == (1, 2, 3, 4)
+        assert judged.others.seeds == (1, 2, 3)
         for arm in (None, "batch"):
             chosen = tuning.chosen(arm)
-            outcome, runs = judged.last(arm), judged.runs
-            assert outcome.values.tolist() == runs.last((arm, chosen)).values.tolist()
-            assert judged.curve(arm, "test_loss").shape == (3, 2)
-            means = {s: runs.last((arm, s)).mean for s in tuning.plausible(arm)}
+            outcome = judged.last(arm)
+            assert outcome.values.tolist() == judged.runs.last(arm).values.tolist()
+            assert judged.curve(arm, "test_loss").shape == (4, 2)
+            means = {s: judged.others.last((arm, s)).mean for s in tuning.alternatives(arm)}
+            means[chosen] = outcome.values[:3].mean()
             shares = {s: tuning.shares[arm][s] for s in means}
             spread = sum(shares[s] * (means[s] - means[chosen]) ** 2 for s in means)
             total = sum(shares.values())
@@ -156,11 +158,11 @@ class TestJudge:
         class Runs:
             @staticmethod
             def last(key, _quantity):
-                return Outcome(np.array(ends[key[1]]))
+                return Outcome(np.array(ends[0 if key == "a" else key[1]]))
 
         scores = {"a": {0: np.array([9.0, 9.0]), 1: np.array([8.0, 8.0])}}
         tuning = study_module.Tuning({}, scores, {"a": {0: 0.75, 1: 0.25}}, (7, 8))
-        outcome = study_module.Judged(tuning, Runs()).last("a")
+        outcome = study_module.Judged(tuning, Runs(), Runs()).last("a")
         assert outcome.choice == pytest.approx(variance)
         np.testing.assert_array_equal(outcome.values, ends[0])
 

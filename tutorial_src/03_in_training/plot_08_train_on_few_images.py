@@ -284,7 +284,7 @@ for arm, where in ladders:
     key, setting = (arm, where), tuning.chosen((arm, where))
     # In a ladder over several batch sizes, the next setting is not the next rate.
     remarks = [] if where == BEST else tuning.remarks(key)
-    if lost := judged.runs.diverged((key, setting)):
+    if lost := judged.runs.diverged(key):
         remarks.append(f"{lost} of {len(JUDGING)} diverged")
     strength = setting.decay or setting.dropout
     mean = trained(key)

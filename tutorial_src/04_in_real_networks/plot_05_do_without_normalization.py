@@ -1,0 +1,246 @@
+"""
+Do without normalization
+========================
+
+**The question.** Can something cheaper stand in the place of batch normalization (BN), in a
+residual network and in a plain convolutional one?
+
+**In short.** :value:`residual_close` of 7 rivals come within 1 point of BN in the residual network,
+and :value:`convolutional_close` of 5 in the convolutional one. Branches that are only scaled down
+until each block is nearly the identity, without any normalization, are behind by
+:finding:`BN - scaled branches, residual`. DyT, which squashes each number instead of normalizing,
+is behind by :finding:`BN - DyT, residual` and by :finding:`BN - DyT, convolutional`.
+Each rival was tuned.
+
+.. lead-figure::
+
+**What was done.** The *residual network* has 16 blocks on a stream of 64 numbers (as on :doc:`the
+page before <plot_04_stack_residual_blocks>`, with BN in front of each branch); the *convolutional
+network* has six 3x3 convolutions. *Varied:* what stands in the place of BN. Each arm chose its
+learning rate on 5,000 held-out images, with 3 seeds of its own (DyT also where its alpha starts);
+then 5 other seeds compared them, after 200 steps in batches of 128 in the residual network and
+after 300 steps in batches of 64 in the convolutional one (0.5 and 0.3 epochs).
+
+What can do without statistics of the batch falls into three kinds.
+
+- *Set the scale at the start.* Scaled branches: each branch is divided by the root of the number
+  of blocks. SkipInit :cite:p:`de2020batch`: the branch is multiplied by a learned number that
+  starts at zero. Fixup :cite:p:`zhang2019fixup`: the last map of each branch starts at zero, and
+  more. Zero gamma :cite:p:`goyal2017accurate` keeps BN and starts its gamma at zero.
+- *Normalize the weights instead.* Scaled weight standardization :cite:p:`brock2021characterizing`;
+  plain weight standardization :cite:p:`qiao2019micro` together with group normalization (GN).
+- *Squash.* DyT :cite:p:`zhu2025transformers` is a tanh with a learned scale, Derf
+  :cite:p:`chen2025stronger` an error function with scale and shift.
+"""
+
+import time
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch.nn.functional import cross_entropy
+
+from bn_tutorial.data.loading import load
+from bn_tutorial.lab.evidence import Evidence
+from bn_tutorial.lab.figures import draw_effects, new_figure
+from bn_tutorial.lab.pool import one_thread
+from bn_tutorial.lab.real_networks import ConvSpec, ResidualSpec
+from bn_tutorial.lab.study import judge, table, tune
+from bn_tutorial.lab.timing import measured_once
+from bn_tutorial.lab.training import Config
+
+RESIDUAL = {  # by the name on this page: settings of ResidualSpec
+    "BN": {"norm": "batch"},
+    "BN, zero gamma": {
+        "norm": "batch",
+        "placement": "peri",
+        "scaling": "zero gamma",
+    },
+    "scaled branches": {"scaling": "scaled"},
+    "SkipInit": {"scaling": "skipinit"},
+    "Fixup": {"scaling": "fixup"},
+    "scaled weights": {"scaling": "scaled", "weights": "scaled"},
+    "DyT": {"norm": "dyt"},
+    "Derf": {"norm": "derf"},
+}
+CONVOLUTIONAL = {  # settings of ConvSpec
+    "BN": {"norm": "batch"},
+    "none": {},
+    "GN, standardized weights": {"norm": "group:4", "weights": "standardized"},
+    "scaled weights": {"weights": "scaled"},
+    "DyT": {"norm": "dyt"},
+    "Derf": {"norm": "derf"},
+}
+ALPHAS = {"dyt": (0.25, 0.5, 1.0), "derf": (0.5,)}  # where alpha starts
+RATES = (0.01, 0.03, 0.1, 0.3, 1.0)
+TUNING, JUDGING = range(50, 53), range(120, 125)  # seeds
+BLOCKS, WIDTH = 16, 64
+SHAPE = {
+    "channels": (8, 8, 16, 16, 16, 16),
+    "strides": (2, 2, 2, 1, 1, 1),
+}
+LONG, SHORT = Config(300, 300, 64), Config(200, 200, 128)
+MATTERS = 1.0  # percentage points
+
+data = load().hold_out(5_000)
+evidence = Evidence(
+    "04_in_real_networks/plot_05_do_without_normalization",
+    data=data,
+    seeds=JUDGING,
+    horizon="200 or 300 steps (0.5, 0.3 epochs)",
+    claims={
+        "BN - scaled branches, residual": "more than near-identity blocks",
+        "BN - DyT, residual": "better than DyT, residual",
+        "BN - DyT, convolutional": "better than DyT, convolutional",
+        "BN - scaled weights, convolutional": "better than scaled weights",
+    },
+)
+
+# %%
+# Each arm and what it may choose
+# -------------------------------
+
+
+def settings(arm):
+    """Yield what an arm may choose: a rate and, where there is one, an alpha."""
+    for lr in RATES:
+        for alpha in ALPHAS.get(arm.get("norm"), (None,)):
+            yield lr, alpha
+
+
+def run(network, arm, lr, alpha):
+    """Return the settings of one run."""
+    chosen = dict(arm)
+    if alpha is not None:
+        chosen["norm"] = f"{arm['norm']}:{alpha:g}"
+    if network == "residual":
+        config = replace(SHORT, lr=lr)
+        return ResidualSpec(blocks=BLOCKS, width=WIDTH, config=config, **chosen)
+    return ConvSpec(config=replace(LONG, lr=lr), **SHAPE, **chosen)
+
+
+networks = {"residual": RESIDUAL, "convolutional": CONVOLUTIONAL}
+ladders = {
+    (name, network): {
+        choice: run(network, arm, *choice) for choice in settings(arm)
+    }
+    for network, arms in networks.items()
+    for name, arm in arms.items()
+}
+tuning = tune(ladders, data, TUNING)
+judged = judge(tuning, data, JUDGING)
+rows = {
+    f"{network}: {name}": [
+        tuning.chosen((name, network))[0],
+        tuning.chosen((name, network))[1] or "",
+        judged.last((name, network)).mean,
+        "; ".join(tuning.remarks((name, network))),
+    ]
+    for name, network in ladders
+}
+print(table(rows, ["rate", "alpha", "test (%)", "remark"]))
+
+# %%
+# Compare them with BN
+# --------------------
+
+for network, arms in networks.items():
+    for name in arms:
+        if name != "BN":
+            evidence.compare(
+                f"BN - {name}, {network}",
+                judged.last(("BN", network)),
+                judged.last((name, network)),
+                unit="points",
+                smallest=MATTERS,
+            )
+print(evidence.table())
+
+# %%
+
+# fold: draw the differences, the figure at the top of the page
+figure, axes = new_figure(
+    2,
+    1,
+    lead=True,
+    width=7.2,
+    height=5.4,
+    height_ratios=(7, 5),
+    alt="Intervals of the difference of test accuracy between batch normalization and each of "
+    "its rivals, in points: seven rivals in a residual network above, five in a convolutional "
+    "network below. Most lie to the right of zero, where batch normalization is better.",
+)
+for ax, network in zip(axes, networks, strict=True):
+    shown = [
+        effect
+        for name, effect in evidence.effects.items()
+        if name.endswith(network)
+    ]
+    draw_effects(ax, shown, unit="BN is better by (points)")
+    ax.set_title(f"{network} network")
+
+# %%
+# What a step costs
+# -----------------
+# Processor time of a step of training on one thread, on 128 images: the median of many, relative to
+# that of BN. It was measured on the machine that built this page, and is no verdict.
+
+images = data.standardize(data.train.images[:128])
+labels = data.train.labels[:128]
+
+
+def step_times():
+    """Return the processor time of some steps of each arm, in seconds."""
+    models = [
+        ladders[key][tuning.chosen(key)].model().train() for key in ladders
+    ]
+    times = [[] for _ in models]
+    with one_thread():
+        for _ in range(30):  # in turn, so that all meet the same disturbances
+            for model, taken in zip(models, times, strict=True):
+                start = time.process_time()
+                loss = cross_entropy(model(images), labels)
+                torch.autograd.grad(loss, list(model.parameters()))
+                taken.append(time.process_time() - start)
+    return times
+
+
+medians = dict(
+    zip(ladders, map(np.median, measured_once(step_times)), strict=True)
+)
+cost = {key: medians[key] / medians["BN", key[1]] for key in ladders}
+print(
+    table(
+        {f"{network}: {name}": [cost[name, network]] for name, network in cost},
+        ["time of a step, BN's is 1"],
+    )
+)
+
+# %%
+
+# fold: keep the numbers, check what the words claim
+for network, arms in networks.items():
+    close = [
+        effect
+        for name, effect in evidence.effects.items()
+        if name.endswith(network) and effect.mean < MATTERS
+    ]
+    evidence.note(**{f"{network}_close": len(close)})
+    for name in arms:
+        key = f"{network}_{name}".lower().replace(" ", "_").replace(",", "")
+        evidence.note(**{key: judged.last((name, network)).mean / 100})
+evidence.note(seeds=len(JUDGING), smallest=MATTERS)
+evidence.save()
+assert all(np.isfinite(judged.last(key).values).any() for key in ladders)
+
+# %%
+# **Limits.** Small networks, less than an epoch of plain gradient descent at a constant rate: no
+# warm-up, no decay of the rate, no clipping of gradients, which some of the rivals are meant to be
+# used with. Images of digits. DyT and Derf were proposed for transformers, in the place of layer
+# normalization; that a squashing function replaces BN in convolutional networks is what the
+# authors of DyT themselves did not find.
+#
+# **Try it.** Add ``"RMSNorm": {"norm": "rms"}`` to ``RESIDUAL`` or to ``CONVOLUTIONAL``: it is
+# tuned, judged and drawn with the others.
+#
+# Next: :doc:`tour the zoo </derivations/zoo>`.
