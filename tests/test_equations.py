@@ -17,6 +17,11 @@ MARKERS = [
     for module in sorted(PACKAGE.rglob("*.py"))
     for label in re.findall(r"^ *# \[(eq-[\w-]+)\]$", module.read_text(), re.MULTILINE)
 ]
+PLAIN = [
+    label
+    for module in sorted(PACKAGE.rglob("*.py"))
+    for label in re.findall(r"^ *# \[read (eq-[\w-]+)\]$", module.read_text(), re.MULTILINE)
+]
 DOCS = ROOT / "docs"
 TEXTS = {
     page.relative_to(DOCS).with_suffix("").as_posix(): page.read_text()
@@ -68,6 +73,19 @@ def test_each_marker_and_each_label_is_unique():
 def test_each_marked_line_has_an_equation_that_shows_it_and_the_reverse():
     assert set(MARKERS) == set(LABELS)
     assert set(MARKERS) == set(SHOWN)
+
+
+def test_each_plain_line_is_of_one_equation_that_the_package_computes():
+    assert len(set(PLAIN)) == len(PLAIN) > 15
+    assert set(PLAIN) <= set(MARKERS)
+
+
+@pytest.mark.parametrize("label", PLAIN)
+def test_plain_lines_are_as_few_as_the_equations_signs(label):
+    _, _, code = marked_lines(f"read {label}", PACKAGE)
+    (equation,) = re.findall(rf"^\$\$\n([^$]+)\n\$\$ \({label}\)$", PAGES, re.MULTILINE)
+    parts = max(1, equation.count(r"\qquad") + 1)
+    assert len(code.splitlines()) <= parts
 
 
 def test_each_identity_has_one_number():
