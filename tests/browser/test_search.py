@@ -4,12 +4,12 @@ import pytest
 import visits
 
 QUERIES = {
-    "Expected more than 1 value per channel when training": {"glossary", "derivations/inference"},
+    "Expected more than 1 value per channel when training": {"glossary", "derivations/statistics"},
     "eval mode": {"questions", "derivations/inference"},
-    "momentum": {"play", "questions", "derivations/inference"},
+    "momentum": {"play", "questions", "derivations/statistics"},
     "freeze batch norm fine-tuning": {"questions"},
     "loss becomes NaN": {"questions"},
-    "running variance unbiased": {"glossary", "derivations/inference"},
+    "running variance unbiased": {"glossary", "derivations/statistics"},
     "double backward": {"derivations/second_order"},
     "fold": {"glossary", "derivations/inference"},
     "layer norm": {"questions", "derivations/other_axes"},
