@@ -24,6 +24,17 @@ def test_what_scrolls_is_a_tab_stop_and_nothing_else(path, width, open_page):
     assert any(scrolls for scrolls, _ in boxes) == (width == 375)
 
 
+def test_code_stands_beside_its_equation_and_on_a_telephone_below_it(open_page):
+    for width, beside in ((1280, True), (375, False)):
+        rows = open_page("derivations/forward.html", width=width).locator(".equation-row")
+        assert rows.count() > 6
+        for row in rows.all():
+            equation = row.locator("> .math").bounding_box()
+            code = row.locator("> .equation-code").bounding_box()
+            assert (code["y"] < equation["y"] + equation["height"] - 1) == beside
+            assert (code["x"] >= equation["x"] + equation["width"]) == beside
+
+
 def test_text_in_a_figure_stays_legible_on_a_telephone(open_page):
     page = open_page(GALLERY_PAGE, width=375)
     shown = page.locator(".figure-box img:visible").first
