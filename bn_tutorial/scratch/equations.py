@@ -59,28 +59,23 @@ def backward_by_steps(
     return dx, dgamma, dbeta
 
 
-def backward(dy: Array, xhat: Array, r: Array, gamma: Array, dgamma: Array, dbeta: Array) -> Array:
-    """Return dx in closed form."""
-    m = len(dy)
+def backward(dy: Array, xhat: Array, r: Array, gamma: Array) -> tuple[Array, Array, Array]:
+    """Return what :func:`backward_by_steps` does, dx in closed form."""
+    m, dgamma, dbeta = len(dy), (dy * xhat).sum(axis=0), dy.sum(axis=0)
     # [read eq-dx]
-    dx: Array = gamma * r / m * (m * dy - dbeta - xhat * dgamma)
-    return dx
+    dx = gamma * r / m * (m * dy - dbeta - xhat * dgamma)
+    return dx, dgamma, dbeta
 
 
 def evaluate(
-    x: Array, gamma: Array, beta: Array, running_mean: Array, running_var: Array, eps: float
-) -> Array:
-    """Normalize with given statistics."""
+    x: Array, dy: Array, gamma: Array, beta: Array, mu: Array, var: Array, eps: float
+) -> tuple[Array, Array]:
+    """Normalize with the running statistics mu and var; return y, and dx for this dy."""
     # [read eq-y-eval]
-    y: Array = gamma * (x - running_mean) / np.sqrt(running_var + eps) + beta
-    return y
-
-
-def evaluate_backward(dy: Array, gamma: Array, running_var: Array, eps: float) -> Array:
-    """Return dx through :func:`evaluate`."""
+    y = gamma * (x - mu) / np.sqrt(var + eps) + beta
     # [read eq-dx-eval]
-    dx: Array = gamma / np.sqrt(running_var + eps) * dy
-    return dx
+    dx = gamma / np.sqrt(var + eps) * dy
+    return y, dx
 
 
 def fold(
