@@ -138,3 +138,21 @@ def rms_backward(dxhat: Array, xhat: Array, r: Array, axes: tuple[int, ...]) -> 
     # [read eq-dx-rms]
     dx = r * (dxhat - xhat * mean(dxhat * xhat))
     return dx
+
+
+def double_backward_of_gamma(ddx: Array, dy: Array, xhat: Array, r: Array) -> tuple[Array, Array]:
+    """Return the projected dy, and the part of the double backward that belongs to gamma."""
+
+    def mean(q: Array) -> Array:
+        average: Array = q.mean(axis=0)
+        return average
+
+    def project(q: Array) -> Array:
+        # [read eq-project]
+        p = q - mean(q) - xhat * mean(q * xhat)
+        return p
+
+    p_dy = project(dy)
+    # [read eq-double-gamma]
+    grad_gamma = (r * ddx * p_dy).sum(axis=0)
+    return p_dy, grad_gamma

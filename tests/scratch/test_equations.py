@@ -67,3 +67,13 @@ def test_rms_normalization_is_the_packages(batch):
     same(xhat, cache.xhat)
     dx, _ = normalize.rms_backward(dy, cache)
     same(equations.rms_backward(gamma * dy, xhat, r, axes), dx)
+
+
+def test_second_order_is_the_packages(batch):
+    x, dy, gamma, beta, *_ = batch
+    ddx, zero = np.random.default_rng(1).normal(size=x.shape), np.zeros(4)
+    _, cache = functional.batch_norm_forward(x, gamma, beta, eps=0.0)
+    *_, expected = functional.batch_norm_double_backward(ddx, zero, zero, dy, cache)
+    p_dy, found = equations.double_backward_of_gamma(ddx, dy, cache.xhat, cache.r.ravel())
+    same(found, expected)
+    same(gamma * cache.r * p_dy, functional.batch_norm_backward(dy, cache)[0])
