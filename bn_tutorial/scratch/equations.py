@@ -1,8 +1,8 @@
 """The equations of the derivations, one plain line each, to be read and copied.
 
-For features, ``(N, C)``: ``axis=0`` runs over the batch. Nothing is checked, and no array is saved
-by writing into another. A comment such as ``# [read eq-dx]`` names the equation that the next line
-writes down; where another module bears ``# [eq-dx]``, the package computes the same, for any axes.
+For features, ``(N, C)``: ``axis=0`` runs over the batch. Nothing is checked, no memory is saved.
+A comment such as ``# [read eq-dx]`` names the equation that the next line writes down; under
+``# [eq-dx]`` another module computes the same for any axes. A test holds the two together.
 """
 
 from __future__ import annotations
