@@ -23,6 +23,7 @@ extensions = [
     "fold",
     "check_log",
     "course",
+    "course_map",
     "equation_code",
     "widget",
     "accessible",
@@ -120,6 +121,7 @@ html_sidebars: dict[str, list[str]] = {
     page: []
     for page in (
         *("index", "ten_minutes", "course", "exercises", "findings", "questions", "play"),
+        *("why", "choose"),
         *("notation", "glossary", "run", "references", "search", "genindex"),
     )
 }

@@ -27,7 +27,7 @@ from sentences import first_sentence
 from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
-from sphinx.util import logging
+from sphinx.util import docname_join, logging
 from sphinx.util.docutils import SphinxDirective
 
 logger = logging.getLogger(__name__)
@@ -116,8 +116,15 @@ def needs(doctree: nodes.document) -> list[str]:
         return []
     behind = dropwhile(lambda node: node.astext() != NEEDS, found.children)
     sentence = takewhile(lambda node: not isinstance(node, nodes.strong), islice(behind, 1, None))
-    links = (link for node in sentence for link in node.findall(addnodes.pending_xref))
-    return [link["reftarget"] for link in links if link["refdomain"] == "doc"]
+    links = [link for node in sentence for link in node.findall(addnodes.pending_xref)]
+    return [
+        # MyST has looked the page up already; reStructuredText's role gives what was written.
+        link["reftarget"]
+        if link["refdomain"] == "doc"
+        else docname_join(link["refdoc"], link["reftarget"])
+        for link in links
+        if "doc" in (link["refdomain"], link["reftype"])
+    ]
 
 
 def is_folded(code: nodes.literal_block) -> bool:

@@ -15,6 +15,8 @@ were. In evaluation mode they move by :value:`moved_in_evaluation:.0f`.
 mean 3 and standard deviation 5. It goes through the :doc:`forward pass </derivations/forward>` line
 by line. Then 20 is added to the first sample only, and the layer is applied again, in training mode
 and in evaluation mode.
+
+**You need** :doc:`the forward pass </derivations/forward>`.
 """
 
 import numpy as np

@@ -18,6 +18,8 @@ samples, 4 features), scale, shift and running statistics were drawn at random o
 gradient*, the one that arrives at the layer's output, is random or made of ones.
 
 The formulas are derived in :doc:`/derivations/backward` and :doc:`/derivations/inference`.
+
+**You need** :doc:`the backward pass </derivations/backward>`.
 """
 
 import numpy as np

@@ -20,6 +20,8 @@ Ours is called through a :class:`torch.autograd.Function`, which hands PyTorch t
 :func:`~bn_tutorial.scratch.functional.batch_norm_forward` and the gradients of
 :func:`~bn_tutorial.scratch.functional.batch_norm_backward`. PyTorch differentiates the rest of the
 network.
+
+**You need** :doc:`the backward pass </derivations/backward>`.
 """
 
 import numpy as np

@@ -18,6 +18,8 @@ batches. Scale, shift and upstream gradients are random as well, because ones an
 Then the same was done with layers that have one error each.
 
 The equations are derived in :doc:`/derivations/forward` and the pages that follow it.
+
+**You need** :doc:`evaluation mode </derivations/inference>`.
 """
 
 import numpy as np

@@ -17,6 +17,8 @@ rounded too coarsely.
 100,000. The exact value is the variance of the same rounded numbers, in double precision.
 
 The merging of batches is derived in :doc:`/derivations/inference`.
+
+**You need** :doc:`the forward pass </derivations/forward>`.
 """
 
 from functools import reduce

@@ -16,6 +16,8 @@ built this page; it measured them once and remembers them.
 **What was done.** Forward and backward pass in training mode were timed, ours and PyTorch's, for
 five sizes of a batch. All work in single precision and on one core, so that nobody's time depends
 on how many there are.
+
+**You need** :doc:`the backward pass </derivations/backward>`.
 """
 
 import time

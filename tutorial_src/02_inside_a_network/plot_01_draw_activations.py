@@ -17,6 +17,8 @@ hides that: it is :value:`pooled_last:.3f` wide, because the *units* differ from
 hidden layers of 256 sigmoids, PyTorch's initial weights, untrained, with and without batch
 normalization. The weights are the same. The input is 1,000 test images or 1,000 samples of noise,
 and the network is in training mode or in evaluation mode.
+
+**You need** :doc:`the forward pass </derivations/forward>`.
 """
 
 import numpy as np

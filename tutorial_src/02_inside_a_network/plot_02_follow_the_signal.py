@@ -19,6 +19,8 @@ layers of 256 sigmoids, PyTorch's initial weights) and back, with and without ba
 in training mode, with 5 seeds for the weights. The *signal* is the standard deviation of a unit's
 activation over the images, averaged over the units of a layer. The *gradient* is that of the loss
 with respect to a layer's activations.
+
+**You need** :doc:`the activations of this network <plot_01_draw_activations>`.
 """
 
 import numpy as np

@@ -17,6 +17,8 @@ layers of 256 sigmoids, no biases), with and without batch normalization, in tra
 weights were drawn with one standard deviation, from 0.01 to 3. There are 5 seeds; each decides the
 random numbers that are scaled to make the weights. *Saturated* is an activation that is nearer than
 1/20 to zero or one.
+
+**You need** :doc:`the signal in this network <plot_02_follow_the_signal>`.
 """
 
 import numpy as np

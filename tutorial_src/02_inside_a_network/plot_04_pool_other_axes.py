@@ -18,6 +18,8 @@ batch of 8 random images with 6 channels of 5 x 5 pixels. Each channel of each s
 a spread of its own.
 
 The equations are the same for all four; :doc:`/derivations/other_axes` says why.
+
+**You need** :doc:`what the normalizations pool </derivations/other_axes>`.
 """
 
 import numpy as np

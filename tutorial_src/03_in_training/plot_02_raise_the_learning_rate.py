@@ -32,6 +32,8 @@ A rate is *usable* if the network ends at an accuracy of at least :value:`level:
 halfway between guessing and no mistake. So the factors above say where training breaks. The rates
 that one would choose lie below: for ReLU :value:`chosen_BN_good_weights_ReLU:.2g` with BN and
 :value:`chosen_none_good_weights_ReLU:.2g` without.
+
+**You need** :doc:`what the length of the weights does </derivations/weights>`.
 """
 
 from dataclasses import dataclass, replace

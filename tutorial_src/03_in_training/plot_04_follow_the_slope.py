@@ -22,6 +22,8 @@ The notebook lists as a benefit: "Activations stay in high-gradient regime". Bef
 :doc:`that was false of default weights </gallery/02_inside_a_network/plot_02_follow_the_signal>`
 and :doc:`true of large ones </gallery/02_inside_a_network/plot_03_saturate_on_purpose>`. But to
 stay is to be there later, too.
+
+**You need** :doc:`saturation </gallery/02_inside_a_network/plot_03_saturate_on_purpose>`.
 """
 
 import numpy as np

@@ -16,6 +16,8 @@ weights from a normal distribution, 60 images a step, 50,000 steps (50 epochs), 
 judge; without and with batch normalization, the two *arms*. As it does not say: plain gradient
 descent at rate 0.1, weights of standard deviation 0.1, a pixel is ink from half of full ink on.
 5 seeds that the arms share.
+
+**You need** :doc:`the first comparison <plot_01_compare_training>`.
 """
 
 from dataclasses import replace

@@ -22,6 +22,8 @@ are held out.
 One pair of curves, one with batch normalization above one without, is how most readers first meet
 the layer. Its author had to choose a learning rate and initial weights. Here is what one would have
 seen at other choices.
+
+**You need** :doc:`the paper's experiment <plot_05_repeat_the_paper>`.
 """
 
 import numpy as np

@@ -23,6 +23,8 @@ and a batch size is an *arm* of the study. All arms saw 8,192 images (0.15 epoch
 batches took more steps. Each arm chose its learning rate on 5,000 held-out images, with 3 seeds of
 its own; then 5 other seeds compared the arms on the test images. A seed decides the initial weights
 and the order of the images, and the arms share it.
+
+**You need** :doc:`the backward pass </derivations/backward>`.
 """
 
 import numpy as np

@@ -29,6 +29,8 @@ Without BN, networks learn their training images by heart: at the rates chosen f
 they classify :value:`known_without_BN:.1%` of them correctly at the end, or more (median over the
 seeds). Loss is the mean of minus the natural logarithm of the probability that a network gives to
 the right digit; its unit is the nat.
+
+**You need** :doc:`how arms are compared fairly <plot_02_raise_the_learning_rate>`.
 """
 
 from dataclasses import dataclass, replace

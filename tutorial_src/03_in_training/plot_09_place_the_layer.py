@@ -27,6 +27,8 @@ after 300 steps (0.7 epochs) in batches of 128.
 have the more stable distribution. Soon others reported better results with the layer after it, and
 the forums have not agreed since. Many of the answers rest on one run for each placement, at one
 learning rate.
+
+**You need** :doc:`what the layer does to a bias </derivations/weights>`.
 """
 
 from dataclasses import replace

@@ -16,6 +16,8 @@ the other :value:`accuracy_without:.0%`. :doc:`Replay it by hand </play>`, layer
 normalization, were trained side by side for 300 steps from the same initial weights, with the same
 order of the images and learning rate 0.1. One seed, because this is a recording to look at, not a
 comparison.
+
+**You need** :doc:`the first comparison <plot_01_compare_training>`.
 """
 
 import numpy as np
