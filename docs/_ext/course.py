@@ -118,12 +118,12 @@ def needs(doctree: nodes.document) -> list[str]:
     sentence = takewhile(lambda node: not isinstance(node, nodes.strong), islice(behind, 1, None))
     links = [link for node in sentence for link in node.findall(addnodes.pending_xref)]
     return [
-        # MyST has looked the page up already; reStructuredText's role gives what was written.
+        # MyST has looked up a page with its suffix; all else is as it was written.
         link["reftarget"]
         if link["refdomain"] == "doc"
         else docname_join(link["refdoc"], link["reftarget"])
         for link in links
-        if "doc" in (link["refdomain"], link["reftype"])
+        if link["refdomain"] == "doc" or link["reftype"] in ("doc", "myst")
     ]
 
 

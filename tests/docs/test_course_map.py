@@ -16,7 +16,7 @@ PAGES = {
     "b.md": "# Second\n\n**You need** [it](a.md).\n**You get** [x](d.md).\n",
     "part/c.rst": "Third & last\n============\n\n**You need** :doc:`/a` and :doc:`../b`.\n\n"
     "**You get** x.\n",
-    "d.md": "# Fourth\n\n**You need** [it](a.md).\n**You get** x.\n",
+    "d.md": "# Fourth\n\n**You need** [it](a).\n**You get** x.\n",
 }
 
 
