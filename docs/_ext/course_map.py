@@ -104,37 +104,49 @@ def linked(stop: Stop, where: str, found: dict[str, Stop], drawn: str) -> str:
     return f'<a href="{escape(where)}"{look} aria-label="{words}">{drawn}</a>'
 
 
+def places(found: dict[str, Stop]) -> tuple[dict[str, tuple[float, float]], int]:
+    """Return the upper left corner of each box across, and the number of rows."""
+    order = list(walk(found))
+    beside = {page: [other for other in order if parent(other, found) == page] for page in order}
+    row: dict[str, float] = {}
+    rows = 0
+    for page in order:
+        if not beside[page]:
+            row[page], rows = rows, rows + 1
+    for page in reversed(order):  # so that those that stand beside a page have their rows
+        if beside[page]:
+            row[page] = (row[beside[page][0]] + row[beside[page][-1]]) / 2
+    column = BOX[0] + GAP
+    return {page: (1 + column * found[page].level, 1 + ROW * row[page]) for page in order}, rows
+
+
 def across(found: dict[str, Stop], where: Callable[[str], str]) -> str:
     """Draw boxes from left to right: what a page needs stands to its left."""
     width, height = BOX
-    order, at = list(walk(found)), dict[str, float]()
-    leaves = [page for page in order if page not in {parent(other, found) for other in order}]
-    for page in reversed(order):  # so that those that stand beside a page have their places
-        beside = [at[other] for other in order if parent(other, found) == page]
-        at[page] = (beside[0] + beside[-1]) / 2 if beside else leaves.index(page) * ROW
+    at, rows = places(found)
     lines, boxes = [], []
     for page, stop in found.items():
-        x, y = stop.level * (width + GAP) + 1, at[page] + 1
+        x, y = at[page]
         for need in stop.needs:
-            start = found[need].level * (width + GAP) + width + 1
-            left, right = at[need] + 1 + height / 2, y + height / 2
-            lines.append(f"M{start} {left:g}C{start + GAP} {left:g} {x - GAP} {right:g} {x} {right:g}")
+            start, left = at[need][0] + width, at[need][1] + height / 2
+            bend = f"C{start + GAP} {left:g} {x - GAP} {y + height / 2:g} {x} {y + height / 2:g}"
+            lines.append(f"M{start} {left:g}{bend}")
         words = textwrap.wrap(stop.title, LINE)
         first = y + height / 2 + 4.5 - 7.5 * (len(words) - 1)
         text = "".join(
-            f'<text x="{x + width / 2}" y="{first + 15 * number:g}">{escape(line)}</text>'
+            f'<text x="{x + width / 2:g}" y="{first + 15 * number:g}">{escape(line)}</text>'
             for number, line in enumerate(words)
         )
         box = f'<rect x="{x}" y="{y:g}" width="{width}" height="{height}" rx="5"/>'
         boxes.append(linked(stop, where(page), found, box + text))
-    whole = (max(stop.level for stop in found.values()) + 1) * (width + GAP) - GAP + 2
-    return picture("wide", whole, len(leaves) * ROW - (ROW - height) + 2, lines, boxes)
+    whole = max(x for x, _ in at.values()) + width + 1
+    return picture("wide", whole, rows * ROW - (ROW - height) + 2, lines, boxes)
 
 
 def downwards(found: dict[str, Stop], where: Callable[[str], str]) -> str:
     """Draw one page in a row: what a page needs stands above it and further to the left."""
     order = list(walk(found))
-    at = {page: (7 + DEEP * found[page].level, STEP * (row + 0.5)) for row, page in enumerate(order)}
+    at = {page: (7 + DEEP * found[page].level, STEP * (n + 0.5)) for n, page in enumerate(order)}
     lines, rows = [], []
     for page in order:
         stop, (x, y) = found[page], at[page]
@@ -167,7 +179,8 @@ def visit(self: Any, _node: course_map) -> None:
     def where(page: str) -> str:
         return str(self.builder.get_relative_uri(here, page))
 
-    self.body.append(f'<div class="needs-box">{across(found, where)}{downwards(found, where)}</div>')
+    pictures = across(found, where) + downwards(found, where)
+    self.body.append(f'<div class="needs-box">{pictures}</div>')
 
 
 def depart(_self: Any, _node: course_map) -> None:
