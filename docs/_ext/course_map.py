@@ -13,6 +13,7 @@ import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from html import escape
+from itertools import count
 from typing import Any
 
 import course
@@ -23,7 +24,7 @@ from sphinx.util.docutils import SphinxDirective
 
 LINE = 24  # characters in a box
 BOX, GAP, ROW = (164, 38), 20, 46  # across: a box, the room for lines beside it, a row
-STEP, DEEP = 26, 18  # downwards: a row, and an indent
+NARROW, STEP, DEEP = 343, 26, 18  # downwards: the whole width, a row, and an indent
 
 
 class course_map(nodes.General, nodes.Element):  # noqa: N801  (docutils' way to name nodes)
@@ -74,8 +75,8 @@ def stops(env: BuildEnvironment) -> dict[str, Stop]:
 
 
 def parent(page: str, found: dict[str, Stop]) -> str:
-    """Return the page beside which a page stands: what it needs that is furthest on, if any."""
-    return max(found[page].needs, key=lambda need: found[need].level, default="")
+    """Return the page beside which a page stands: the last that it needs, if any."""
+    return found[page].needs[-1] if found[page].needs else ""
 
 
 def walk(found: dict[str, Stop], root: str = "") -> Iterator[str]:
@@ -144,18 +145,21 @@ def across(found: dict[str, Stop], where: Callable[[str], str]) -> str:
 
 
 def downwards(found: dict[str, Stop], where: Callable[[str], str]) -> str:
-    """Draw one page in a row: what a page needs stands above it and further to the left."""
+    """Draw one page in a row: what it needs stands above it, further to the left or in brackets."""
     order = list(walk(found))
     at = {page: (7 + DEEP * found[page].level, STEP * (n + 0.5)) for n, page in enumerate(order)}
     lines, rows = [], []
+    brackets = count(NARROW - 1, -6)  # each has a column of its own, at the right
     for page in order:
         stop, (x, y) = found[page], at[page]
-        lines += [f"M{at[need][0]} {at[need][1]:g}V{y:g}H{x}" for need in stop.needs]
-        touch = f'<path class="touch" d="M{x - 6} {y - STEP / 2:g}H343V{y + STEP / 2:g}H{x - 6}Z"/>'
+        lines += [f"M{at[need][0]} {at[need][1]:g}V{y:g}H{x}" for need in stop.needs[-1:]]
+        for need, right in zip(stop.needs[:-1], brackets, strict=False):
+            lines.append(f"M{right - 8} {at[need][1]:g}H{right}V{y:g}H{right - 8}")
+        touch = f'<path class="touch" d="M{x - 6} {y - STEP / 2:g}H{NARROW}v{STEP}H{x - 6}Z"/>'
         dot = f'<circle cx="{x}" cy="{y:g}" r="4.5"/>'
         text = f'<text x="{x + 11}" y="{y + 4.5:g}">{escape(stop.title)}</text>'
         rows.append(linked(stop, where(page), found, touch + dot + text))
-    return picture("narrow", 343, STEP * len(order), lines, rows)
+    return picture("narrow", NARROW, STEP * len(order), lines, rows)
 
 
 def picture(name: str, width: float, height: float, lines: list[str], links: list[str]) -> str:

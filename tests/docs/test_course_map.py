@@ -75,14 +75,14 @@ def test_boxes_of_a_wide_picture_do_not_overlap(site):
             assert x != other_x or abs(y - other_y) > course_map.BOX[1]
 
 
-def test_page_with_two_needs_has_a_line_to_each_and_stands_beside_the_later():
+def test_page_with_two_needs_has_a_line_to_each_and_stands_beside_the_last():
     found = {
         "a": Stop("a", False, [], 0),
         "b": Stop("b", False, ["a"], 1),
         "c": Stop("c", False, [], 0),
         "d": Stop("d", False, ["b", "c"], 2),
     }
-    assert list(course_map.walk(found)) == ["a", "b", "d", "c"]
+    assert list(course_map.walk(found)) == ["a", "b", "c", "d"]
     for draw in (course_map.across, course_map.downwards):
         (lines,) = re.findall(r'class="lines" d="([^"]*)"', draw(found, str))
         assert lines.count("M") == 3
