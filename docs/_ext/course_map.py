@@ -22,7 +22,7 @@ from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util.docutils import SphinxDirective
 
-LINE = 24  # characters in a box
+LINE = 20  # characters in a box
 BOX, GAP, ROW = (164, 38), 20, 46  # across: a box, the room for lines beside it, a row
 NARROW, STEP, DEEP = 343, 26, 18  # downwards: the whole width, a row, and an indent
 
