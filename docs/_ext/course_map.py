@@ -22,7 +22,7 @@ from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util.docutils import SphinxDirective
 
-LINE = 20  # characters in a box
+LINE = 22  # characters in a box
 BOX, GAP, ROW = (164, 38), 20, 46  # across: a box, the room for lines beside it, a row
 NARROW, STEP, DEEP = 343, 26, 18  # downwards: the whole width, a row, and an indent
 
@@ -132,7 +132,7 @@ def across(found: dict[str, Stop], where: Callable[[str], str]) -> str:
             start, left = at[need][0] + width, at[need][1] + height / 2
             bend = f"C{start + GAP} {left:g} {x - GAP} {y + height / 2:g} {x} {y + height / 2:g}"
             lines.append(f"M{start} {left:g}{bend}")
-        words = textwrap.wrap(stop.title, LINE)
+        words = textwrap.wrap(stop.title, LINE, max_lines=2, placeholder=" …")
         first = y + height / 2 + 4.5 - 7.5 * (len(words) - 1)
         text = "".join(
             f'<text x="{x + width / 2:g}" y="{first + 15 * number:g}">{escape(line)}</text>'

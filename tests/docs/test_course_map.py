@@ -86,3 +86,11 @@ def test_page_with_two_needs_has_a_line_to_each_and_stands_beside_the_last():
     for draw in (course_map.across, course_map.downwards):
         (lines,) = re.findall(r'class="lines" d="([^"]*)"', draw(found, str))
         assert lines.count("M") == 3
+
+
+def test_long_title_is_cut_to_the_two_lines_of_its_box():
+    words = "A title that is longer than a box of two lines can hold"
+    drawn = course_map.across({"a": Stop(words, False, [], 0)}, str)
+    lines = re.findall("<text[^>]*>([^<]*)<", drawn)
+    assert lines == ["A title that is longer", "than a box of two …"]
+    assert words in drawn  # for who hears it
