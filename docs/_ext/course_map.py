@@ -134,7 +134,7 @@ def across(found: dict[str, Stop], where: Callable[[str], str]) -> str:
             lines.append(f"M{start} {left:g}{bend}")
         words = textwrap.wrap(stop.title, LINE, max_lines=2, placeholder=" …")
         first = y + height / 2 + 4.5 - 7.5 * (len(words) - 1)
-        text = "".join(
+        text = " ".join(  # of two lines a screen reader makes one name
             f'<text x="{x + width / 2:g}" y="{first + 15 * number:g}">{escape(line)}</text>'
             for number, line in enumerate(words)
         )

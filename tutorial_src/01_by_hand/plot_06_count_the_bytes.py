@@ -229,4 +229,4 @@ assert intensity < 1  # fewer operations than bytes: memory is the limit
 # **Try it.** Add ``(64, 64)`` at the front of ``shapes``: so small a batch fits into the cache, and
 # what takes the time is to call the functions.
 #
-# Next: :doc:`exercises </exercises>`.
+# Next: :doc:`why it works </why>`.
