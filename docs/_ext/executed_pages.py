@@ -16,6 +16,7 @@ from pathlib import Path
 import gallery_state as state
 import seal
 from jupyter_cache import get_cache
+from jupyter_client.manager import KernelManager
 from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.util import logging
@@ -92,6 +93,9 @@ def name_checks(app: Sphinx, _page: str, source: list[str]) -> None:
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register it; experiments.py prepares."""
+    # Else whoever is on this machine could read what a kernel says, and each kernel warns of that.
+    # MyST-NB hands on no option for it.
+    KernelManager.transport_encryption.default_value = "auto"
     app.connect("source-read", name_checks)
     app.connect("doctree-read", seal_cache)
     return {"parallel_read_safe": False, "parallel_write_safe": True}

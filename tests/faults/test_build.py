@@ -245,15 +245,18 @@ def test_counts_are_those_of_the_page_as_it_is(site, first):
     assert different(contents(site), contents(first)) == []
 
 
-def test_site_is_the_same_wherever_and_however_it_is_built(first, tmp_path):
+def test_site_is_the_same_wherever_and_however_it_is_built_and_nothing_warns(first, tmp_path):
     root = tmp_path / "längst, with spaces" / "_build"
     write(root, level=1)
     known = {"LC_ALL": "C", "TZ": "Pacific/Kiritimati", "PYTHONHASHSEED": "7"}
-    subprocess.run(
+    built = subprocess.run(
         [sys.executable, killed_build.__file__, str(root / "docs")],
         env={**os.environ, **variables(root), **known},
         umask=0o077,
         timeout=120,
+        capture_output=True,
+        text=True,
         check=True,
     )
+    assert built.stderr == ""
     assert different(contents(root), contents(first)) == []
