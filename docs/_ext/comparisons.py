@@ -137,7 +137,6 @@ class Comparisons(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """Return a sentence and the table."""
-        self.env.note_reread()  # a new script's effects are to be among them
         try:
             found = compared(Path(self.env.srcdir))
         except LookupError as error:
@@ -169,7 +168,6 @@ class Reproduced(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """Return a sentence, and the verdicts that differ."""
-        self.env.note_reread()
         try:
             sentence, different = agreement(Path(self.env.srcdir))
         except LookupError as error:

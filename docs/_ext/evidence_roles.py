@@ -84,7 +84,7 @@ def parts(text: str, form: re.Pattern[str], env: BuildEnvironment) -> tuple[str,
 
 
 def effect_named(text: str, env: BuildEnvironment) -> tuple[str, Effect]:
-    """Return the page and the effect that a text names, and note what it depends on.
+    """Return the page and the effect that a text names.
 
     Raises
     ------
@@ -92,13 +92,10 @@ def effect_named(text: str, env: BuildEnvironment) -> tuple[str, Effect]:
         If there is none of this name, or its page has saved nothing.
     """
     page, name, data = parts(text, EFFECT, env)
-    path, place = evidence.path_of(page), page
-    env.note_dependency(str(path))
-    effects = evidence.recall(page).effects
+    place, effects = page, evidence.recall(page).effects
     built_on = next((effect.data for effect in effects.values()), "")
     if data and data != built_on:
         path, place = Path(env.srcdir, "record", f"{data}.json"), f"{page} on record of {data}"
-        env.note_dependency(str(path))
         effects = evidence.read_record(path).effects.get(page, {})
     if name not in effects:
         raise LookupError(f"{place} has no effect {name!r}; it has: {'; '.join(effects) or 'none'}")
@@ -114,13 +111,12 @@ def headlines(name: str, env: BuildEnvironment) -> tuple[str, list[tuple[str, Ef
         If there is no such page, or it has saved nothing.
     """
     page = page_named(name, Path(env.srcdir), env.docname)
-    env.note_dependency(str(evidence.path_of(page)))
     saved = evidence.recall(page)
     return page, [(words, saved.effects[name]) for name, words in saved.claims.items()]
 
 
 def value_named(text: str, env: BuildEnvironment) -> str:
-    """Return the plain value that a text names, formatted; note what it depends on.
+    """Return the plain value that a text names, formatted.
 
     Raises
     ------
@@ -130,7 +126,6 @@ def value_named(text: str, env: BuildEnvironment) -> str:
         If it cannot be formatted so.
     """
     page, key, form = parts(text, VALUE, env)
-    env.note_dependency(str(evidence.path_of(page)))
     values = evidence.recall(page).values
     if key not in values:
         raise LookupError(f"{page} has no value {key!r}; it has: {', '.join(sorted(values))}")
@@ -259,14 +254,13 @@ class Measured(SphinxRole):
     """What the roles share: a place for errors, and a gap while one page is built."""
 
     def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
-        """Return the thing; its page is read again whenever the evidence changes."""
+        """Return the thing, or a gap."""
         try:
             return [self.found()], []
         except (LookupError, ValueError) as error:
             # A value of another page may be missing now; a wrong format is wrong at all times.
             if isinstance(error, ValueError) or not only_one_page():
                 logger.warning("%s: %s", self.name, error, location=self.get_location())
-            self.env.note_reread()  # the next build must not take the gap for an answer
             return [gap(self.text)], []
 
     def found(self) -> nodes.Node:

@@ -108,7 +108,7 @@ class Forest(SphinxDirective):
     option_spec = {"unit": directives.unchanged_required, "range": ends}  # noqa: RUF012
 
     def run(self) -> list[nodes.Node]:
-        """Return the picture; the page is read again whenever the evidence changes."""
+        """Return the picture; a gap for what is missing while one page is built."""
         self.assert_has_content()
         rows, missing = [], {}
         for line in filter(str.strip, self.content):
@@ -123,8 +123,6 @@ class Forest(SphinxDirective):
         if missing and not only_one_page():
             raise self.error(f"forest: {'; '.join(missing.values())}")
         gaps = [nodes.paragraph("", "", gap(name)) for name in missing]
-        if gaps:
-            self.env.note_reread()
         if not any(row.effect for row in rows):
             if not gaps:
                 raise self.error("forest: it names no page")

@@ -36,10 +36,8 @@ def move(app: Sphinx, doctree: nodes.document) -> None:
     places = list(doctree.findall(lead_figure))
     images = [image for image in doctree.findall(nodes.image) if LEAD in image["classes"]]
     figures = len(images) // 2
-    missing = not images and only_one_page()  # another page's script has not run
-    if places and missing:
-        app.env.note_reread()
-    elif len(places) != figures or figures > 1:
+    missing = places and not images and only_one_page()  # another page's script has not run
+    if not missing and (len(places) != figures or figures > 1):
         logger.warning(
             "lead-figure: expected one directive and one figure with lead=True, got %d and %d",
             len(places),

@@ -18,7 +18,7 @@ import numpy as np
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
-from widget_data import RECORDED, STARTS, recording_of
+from widget_data import STARTS
 
 SCRIPTS = Path(__file__).parents[1] / "_static" / "widgets"
 
@@ -57,12 +57,9 @@ class Widget(SphinxDirective):
     has_content = True
 
     def run(self) -> list[nodes.Node]:
-        """Return the widget; the page is read again whenever a script or a recording changes."""
+        """Return the widget, or a gap while one page is built."""
         self.assert_has_content()
         name = self.arguments[0]
-        recordings = [recording_of(name)] if name in RECORDED else []
-        for path in (SCRIPTS / "core.js", SCRIPTS / f"{name}.js", *recordings):
-            self.env.note_dependency(str(path))
         try:
             html, data = first_view(name)
         except ValueError as error:
@@ -70,7 +67,6 @@ class Widget(SphinxDirective):
         except LookupError as missing:
             if not os.environ.get("BN_TUTORIAL_ONLY"):
                 raise self.error(str(missing)) from missing
-            self.env.note_reread()  # the next build must not take the gap for an answer
             return [nodes.strong("", "[not recorded]", classes=["not-measured"])]
         return [widget("", *self.parse_content_to_nodes(), name=name, html=html, data=data)]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -69,11 +68,6 @@ def set_momentum() -> Start:
     written = [convert_momentum(alpha, "pytorch", name) for name in FRAMEWORKS]
     expected = {"weight": left.item(), "window": 1 / np.square(weights).sum().item()}
     return {"alpha": alpha, "k": k, "frameworks": frameworks}, {**expected, "written": written}
-
-
-def recording_of(name: str) -> Path:
-    """Return the file that holds what a widget replays."""
-    return evidence.path_of(RECORDED[name])
 
 
 def replay_a_training() -> Start:

@@ -230,23 +230,8 @@ def test_wrong_format_is_a_warning_always(effects, only, monkeypatch):
 
 
 # ---------------------------------------------------------------------------------------------
-# What changes, and the other data
+# The other data
 # ---------------------------------------------------------------------------------------------
-
-
-def test_page_is_read_again_when_the_evidence_changes(effects):
-    text = "{effect}`change_the_rate: large` {value}`size: gap:.0%`"
-    shown(effects, text)
-    effects.measure(RATE, large=[5.0, 5.1, 5.2])
-    evidence = effects.evidence(SIZE)
-    evidence.note(gap=0.5)
-    evidence.save()
-    assert not effects.build()
-    effect, value = effects.read().select(".measured, .recalled")
-    assert text_of(effect) == "+5.1 (4.7 to 5.5) points"
-    assert value.get_text() == f"50{SPACE}%"
-    (effects.docs / f"gallery/evidence/{RATE}.json").unlink()
-    assert "nothing is saved" in effects.build()
 
 
 def write_record(site, data, **arms):
@@ -268,9 +253,6 @@ def test_effect_on_the_other_data_is_from_the_record_and_on_these_from_this_buil
     assert text_of(digits).startswith("+7.1")
     assert digits.span.get_text().endswith("; digits")
     assert text_of(mnist).startswith("+3.1")
-    write_record(effects, "digits", large=[8.0, 8.1, 8.2])
-    assert not effects.build()
-    assert text_of(effects.read().select_one(".measured")).startswith("+8.1")
 
 
 def test_effect_that_is_not_on_record_is_a_warning_that_names_the_record(effects):

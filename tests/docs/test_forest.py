@@ -99,13 +99,6 @@ def test_link_is_relative_and_on_its_own_page_a_row_is_a_tab_stop(site):
     assert (there.name, there["href"]) == ("a", "plot_02_keep_the_rate.html")
 
 
-def test_picture_changes_with_the_evidence(site):
-    site.build()
-    site.measure(RATE, large=[5.0, 5.1, 5.2], claims=HELPS)
-    assert not site.build()
-    assert site.read().select_one(".number").get_text() == "+5.1 (4.7 to 5.5)"
-
-
 @pytest.mark.parametrize(
     ("content", "message"),
     [

@@ -55,7 +55,7 @@ class Site:
     def build(self):
         """Build, and return the warnings by page."""
         with plt.rc_context():
-            app = SphinxTestApp("html", srcdir=self.docs)
+            app = SphinxTestApp("html", srcdir=self.docs, freshenv=True)  # as fresh.py has it
             try:
                 app.build()
                 found = app.warning.getvalue().splitlines()

@@ -70,7 +70,7 @@ class Measured:
 
     def build(self) -> str:
         """Build, and return the warnings."""
-        app = SphinxTestApp("html", srcdir=self.docs)
+        app = SphinxTestApp("html", srcdir=self.docs, freshenv=True)  # as fresh.py has it
         try:
             app.build()
             self.log = app.status.getvalue()
