@@ -10,6 +10,7 @@ others as they are until a full build.
 
 from __future__ import annotations
 
+import logging as standard
 import os
 import re
 from pathlib import Path
@@ -74,6 +75,23 @@ def prepare(app: Sphinx, config: Config) -> None:
     executed_pages.prepare(docs, config, sources, data["digest"])
 
 
+def gather_damage(app: Sphinx) -> None:
+    """Say once what each study would say of the remembered runs that are damaged."""
+    store, told = standard.getLogger("bn_tutorial.lab.store"), list[Any]()
+
+    def gather(record: standard.LogRecord) -> bool:
+        told.append(record)
+        return False
+
+    def say(*_: object) -> None:
+        store.removeFilter(gather)
+        if told:
+            logger.info(told[0].msg, sum(one.args[0] for one in told), *told[0].args[1:])
+
+    store.addFilter(gather)
+    app.connect("build-finished", say)
+
+
 def compute_on_one_thread(_conf: dict[str, Any], _script: str | None) -> None:
     """Give each script one thread: the last digits of a sum depend on how many share it."""
     import torch  # only where a script runs: it takes seconds
@@ -85,4 +103,5 @@ def setup(app: Sphinx) -> dict[str, bool]:
     """Register before the extensions that read what is decided here."""
     app.setup_extension("executed_pages")
     app.connect("config-inited", prepare, priority=1)
+    app.connect("builder-inited", gather_damage, priority=0)  # before the scripts run
     return {"parallel_read_safe": True, "parallel_write_safe": True}

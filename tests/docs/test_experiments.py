@@ -41,6 +41,21 @@ with pathlib.Path({log!r}).open("a") as log:
 '''
 
 
+STUDY = """
+from importlib import import_module  # of the real package, not of this site's
+
+from small_runs import make_run
+
+store = import_module("bn_tutorial.lab.store").Store(
+    "digest", import_module("bn_tutorial.fingerprint").Sources()
+)
+runs = [make_run(seed=seed) for seed in range({count})]
+for run in runs:
+    store.path(run).write_text("")
+assert not store.find(runs)
+"""
+
+
 class Site:
     def __init__(self, root, monkeypatch):
         self.root = root
@@ -74,6 +89,7 @@ class Site:
             app = SphinxTestApp("html", srcdir=self.root / "docs")
             try:
                 app.build()
+                self.said = app.status.getvalue()
                 assert not app.warning.getvalue()
             finally:
                 app.cleanup()
@@ -217,3 +233,15 @@ def test_every_script_computes_on_one_thread_whatever_the_last_one_set():
         assert torch.get_num_threads() == 1
     finally:
         torch.set_num_threads(before)
+
+
+def test_damaged_runs_of_all_studies_are_said_once(site, tmp_path, monkeypatch, capfd):
+    monkeypatch.setenv("BN_TUTORIAL_CACHE", str(tmp_path / "cache"))
+    site.script("01_a", "plot_01_x", STUDY.format(count=3))
+    site.script("02_b", "plot_01_y", STUDY.format(count=2))
+    site.build()
+    assert site.said.count(" are damaged ") == 1
+    assert f"5 remembered runs in {tmp_path / 'cache/runs'} are damaged and are" in site.said
+    assert "damaged" not in capfd.readouterr().err
+    site.build()
+    assert " are damaged " not in site.said
