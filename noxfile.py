@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import threading
@@ -167,7 +168,11 @@ def build_site(session: nox.Session) -> None:
     options.add_argument("--device", help="train on this device of PyTorch's, such as cuda")
     chosen = options.parse_args(session.posargs)
     # One page alone leaves the others unexecuted, so their numbers may be missing: see conf.py.
-    wishes = {"BN_TUTORIAL_ONLY": chosen.page, "BN_TUTORIAL_DEVICE": chosen.device}
+    wishes = {
+        "BN_TUTORIAL_ONLY": chosen.page,
+        "BN_TUTORIAL_DEVICE": chosen.device,
+        "BN_TUTORIAL_NOX": str(os.getpid()),  # with which the build ends: see docs/_ext/fresh.py
+    }
     session.run(
         *("sphinx-build", "-W", "-n", "--keep-going", "-b", "html"),
         *("-d", "docs/_build/doctrees", "docs", str(UNFINISHED)),

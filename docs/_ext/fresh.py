@@ -19,6 +19,8 @@ from filelock import FileLock, Timeout
 from sphinx.application import Sphinx
 from sphinx.config import Config
 
+from bn_tutorial.lab.workers import end_with
+
 WRITTEN = ("_build", "gallery", "api/generated")
 
 
@@ -32,6 +34,16 @@ def start(app: Sphinx, _config: Config) -> None:
         if docs / "_build" in folder.parents:  # one that somebody chose may hold other things
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
+
+
+def end_with_nox() -> None:
+    """End this build soon after the nox that started it, which may be killed without a word.
+
+    What was started by hand may outlive the shell that it was started from.
+    """
+    parent = os.getppid()
+    if os.environ.get("BN_TUTORIAL_NOX") == str(parent):
+        end_with(parent)
 
 
 def check_folders(docs: Path) -> None:
@@ -79,6 +91,7 @@ def take_lock(folder: Path) -> FileLock:
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register before all that writes or decides."""
+    end_with_nox()
     check_folders(Path(app.srcdir))  # now, for next Sphinx makes one of them
     app.connect("config-inited", start, priority=0)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

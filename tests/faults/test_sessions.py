@@ -48,9 +48,13 @@ def build(session):
     project.build_site(session)
 """
 
-# In the place of Sphinx: it says its number, and works for a long time.
+# In the place of Sphinx: it begins as a build does, says its number, and works for a long time.
 SPHINX = f"""#!{sys.executable}
-import os, time
+import os, sys, time
+from types import SimpleNamespace
+sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "docs/_ext")!r}]
+import fresh
+fresh.setup(SimpleNamespace(srcdir=".", connect=lambda *_, **__: None))
 print(os.getpid(), flush=True)
 time.sleep(60)
 """
@@ -93,6 +97,16 @@ def test_build_ends_with_the_nox_that_started_it(nox, number):
     session.send_signal(getattr(signal, number))
     session.communicate(timeout=10)
     assert session.returncode != 0
+    assert not build.is_running() or build.status() == psutil.STATUS_ZOMBIE
+
+
+@posix
+def test_build_ends_soon_after_a_nox_that_was_killed_without_a_word(nox):
+    session, build = nox()
+    session.kill()
+    session.communicate(timeout=10)  # the build has closed its output, too
+    with contextlib.suppress(psutil.NoSuchProcess):
+        build.wait(timeout=10)
     assert not build.is_running() or build.status() == psutil.STATUS_ZOMBIE
 
 
