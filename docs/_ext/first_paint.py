@@ -1,20 +1,20 @@
-"""Let a page be painted soon: its scripts wait, and one style sheet holds what the site uses.
+"""Let a page be painted as soon as its head is there: it holds what it looks like, no script waits.
 
-The theme and the extensions bring thirteen sheets, of which nine tenths are for what no page here
-has. A rule stays if a selector of it has no class but those on some page and the words of the
-scripts, which may set them.
+The theme and the extensions bring thirteen style sheets, of which nine tenths are for what a page
+has not. A rule stays on a page if a selector of it has no class but those on the page and the words
+of its scripts, which may set them. What stays stands in the page: as a file, it would come a round
+trip later, and share the network with the text.
 """
 
 from __future__ import annotations
 
 import posixpath
 import re
-import zlib
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from lightningcss import process_stylesheet
+from policy import BEFORE_PAINT, policy
 from sphinx.application import Sphinx
 
 # The gallery has no tags (accessible.py), and the theme's icons are a font (icon_font.py).
@@ -22,18 +22,23 @@ UNUSED = ("sg-tags.js", "scripts/fontawesome.js")
 FOR_OTHERS = ("*.map", "webpack-macros.html")  # for who develops the theme
 WITHOUT_SCRIPTS = "without-scripts.css"
 MAP = re.compile(r"\n//# sourceMappingURL=\S*\s*\Z")
-ALL = "all.css"  # what the pages link to in place of the sheets
 LINK = re.compile(
     r'<link\b[^>]*\bhref="(?P<root>[^"]*_static/)(?P<sheet>[^"?]+\.css)[^"]*"[^>]*>\n?\s*'
     r"(?!</noscript>)"
 )
 IMPORT = re.compile(r'@import "([^"]+)";')
 ADDRESS = re.compile(r"""url\((["']?)(?!data:|[a-z]+:|#)([^)"']+)\1\)""")
-OF_PAGES = re.compile(r'\bclass="([^"]*)"')
-OF_SCRIPTS = re.compile(r"[\w-]+")
-CLASSES = re.compile(r"\.(-?[_a-zA-Z][\w-]*)")
+OF_PAGES = re.compile(r'\b(?:class|id)="([^"]*)"')
+OF_SCRIPTS = re.compile(r"[\w-]{3,}")  # shorter ones are variables
+LOADED = re.compile(r'<script\b[^>]*\bsrc="[^"]*_static/([^"?]+)')
+SYMBOLS = re.compile(r"(?:[.#]|@keyframes )(-?[_a-zA-Z][\w-]*)")
 VARIABLES = re.compile(r"(--[\w-]+)\s*:")
 READ = re.compile(r"var\(\s*(--[\w-]+)")
+# What the scripts of the theme can make, and are asked for by no page here.
+NEVER_MADE = re.compile(
+    "alert|announcement|async-banner|carousel|list-group|modal|offcanvas|popover|progress|toast"
+    "|version-switcher"
+)
 
 
 def defer_scripts(
@@ -67,49 +72,56 @@ def read(sheet: str, static: Path) -> str:
     return IMPORT.sub(lambda found: read(below(found[1]), static), css)
 
 
-def lean(css: str, pages: list[str], scripts: list[str]) -> str:
-    """Return a style sheet without rules for classes that nothing has, then variables likewise."""
+def scripts_of(page: str, scripts: dict[str, str]) -> list[str]:
+    """Return the texts of the scripts that a page loads, and of those that they name in turn."""
+    found, texts = [name for name in LOADED.findall(page) if name in scripts], list[str]()
+    for name in found:  # which grows
+        texts.append(scripts[name])
+        others = (other for other in scripts if posixpath.basename(other) in texts[-1])
+        found += [other for other in others if other not in found]
+    return texts
+
+
+def lean(css: str, page: str, scripts: list[str]) -> str:
+    """Return a style sheet without rules for what a page has not, then variables likewise."""
     words = {word for script in scripts for word in OF_SCRIPTS.findall(script)}
-    has = {name for page in pages for names in OF_PAGES.findall(page) for name in names.split()}
-    css = process_stylesheet(css, unused_symbols=set(CLASSES.findall(css)) - has - words)
-    reads = {name for text in (css, *pages) for name in READ.findall(text)}
+    words = {word for word in words if not NEVER_MADE.search(word)}
+    has = {name for names in OF_PAGES.findall(page) for name in names.split()}
+    css = process_stylesheet(css, unused_symbols=set(SYMBOLS.findall(css)) - has - words)
+    reads = {name for text in (css, page, *scripts) for name in READ.findall(text)}
     return process_stylesheet(css, unused_symbols=set(VARIABLES.findall(css)) - reads - words)
 
 
+def dressed(page: str, static: Path, scripts: dict[str, str]) -> str:
+    """Return a page that holds its rules itself, in the place of the first link to a sheet."""
+    if not (first := LINK.search(page)):
+        return page
+    css = "".join(read(found["sheet"], static) for found in LINK.finditer(page))
+    css = lean(css, page, scripts_of(page, scripts))
+    css = ADDRESS.sub(lambda found: f'url("{first["root"]}{found[2]}")', css)
+    rest = LINK.sub("", page[first.start() :])
+    page = f"{page[: first.start()]}<style>{css}</style>\n{rest}"
+    return page.replace(policy(BEFORE_PAINT), policy(BEFORE_PAINT, css))
+
+
 def finish(app: Sphinx, exception: Exception | None) -> None:
-    """Put the sheets of all pages into one when they are written, and link the pages to it."""
+    """Give each page its rules when all are written, and publish no sheet beside them."""
     if exception or app.builder.format != "html":
         return
     static = app.outdir / "_static"
     for path in [path for pattern in (*FOR_OTHERS, *UNUSED) for path in static.rglob(pattern)]:
         path.unlink()
-    scripts = {path: path.read_text(encoding="utf-8") for path in static.rglob("*.js")}
-    for path, text in scripts.items():
-        path.write_text(MAP.sub("\n", text), encoding="utf-8")
-    pages = {path: path.read_text(encoding="utf-8") for path in sorted(app.outdir.rglob("*.html"))}
-    css = "".join(read(sheet, static) for sheet in order_of(pages.values()))
-    css = lean(css, [*pages.values()], [*scripts.values()])
+    scripts = {}
+    for path in static.rglob("*.js"):
+        text = MAP.sub("\n", path.read_text(encoding="utf-8"))
+        path.write_text(text, encoding="utf-8")
+        scripts[path.relative_to(static).as_posix()] = text
+    for path in app.outdir.rglob("*.html"):
+        page = path.read_text(encoding="utf-8")
+        path.write_text(dressed(page, static, scripts), encoding="utf-8")
     for path in static.rglob("*.css"):
         if path.name != WITHOUT_SCRIPTS:
             path.unlink()
-    (static / ALL).write_text(css, encoding="utf-8")
-    for path, page in pages.items():
-        path.write_text(relinked(page, f"{ALL}?v={zlib.crc32(css.encode()):08x}"), encoding="utf-8")
-
-
-def order_of(pages: Iterable[str]) -> dict[str, None]:
-    """Return the names of all sheets, as on the page that has the most, then others'."""
-    linked = [[found["sheet"] for found in LINK.finditer(page)] for page in pages]
-    return dict.fromkeys(name for names in sorted(linked, key=len, reverse=True) for name in names)
-
-
-def relinked(page: str, sheet: str) -> str:
-    """Return a page with one link to a style sheet, in the place of the first."""
-    found = LINK.search(page)
-    if not found:
-        return page
-    link = f'<link rel="stylesheet" href="{found["root"]}{sheet}">\n'
-    return page[: found.start()] + link + LINK.sub("", page[found.start() :])
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

@@ -76,7 +76,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     def link_style_sheet(app: Sphinx, _page: str, _template: str, context: Any, _: Any) -> None:
         if context.get("has_maths_elements"):
             app.builder.add_css_file("katex/katex.css")  # type: ignore[attr-defined]
-            # With the page, not after its style sheets: it must not be set twice.
+            # With the page, not after it: it must not be set twice.
             fonts = "".join(
                 PRELOAD.format(context["pathto"](f"_static/katex/fonts/{font}.woff2", True))
                 for font in katex_engine.FONTS_OF_ALL

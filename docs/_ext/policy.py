@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from pathlib import Path
 from typing import Any
 
 from sphinx.application import Sphinx
 
+TEMPLATES = Path(__file__).parents[1] / "_templates"
+# Stands in each page: as a file, it would hold up the first paint by a round trip.
+BEFORE_PAINT = (TEMPLATES / "before-paint.js").read_text(encoding="utf-8")
 POLICY = {
     "default-src": ["'self'"],
     "script-src": ["'self'"],
@@ -37,8 +41,8 @@ def policy(script: str = "", style: str = "") -> str:
 
 def write(_app: Sphinx, _page: str, _template: str, context: dict[str, Any], _: Any) -> None:
     """Put the policy before all that it holds for; the page of no address makes its own."""
-    context["policy"] = policy
-    context["metatags"] = policy() + "\n" + context.get("metatags", "")
+    context["policy"], context["before_paint"] = policy, BEFORE_PAINT
+    context["metatags"] = policy(BEFORE_PAINT) + "\n" + context.get("metatags", "")
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

@@ -17,16 +17,18 @@ NETWORK = {
     "uploadThroughput": 1.6e6 / 8,
 }
 SLOWER = 4  # times, the processor
-# Milliseconds to the first paint. GitHub Pages compresses; a folder on some other host may not.
-MAX_FIRST_PAINT = {"compressing": 2_500, "plain": 3_500}
-TRIES = 3  # a busy machine paints late, whatever the page: the best time counts
+KINDS = ("compressing", "plain")  # GitHub Pages compresses; a folder on some other host may not
+# Milliseconds to the first paint: half as much again as an idle machine takes, for noise. And a
+# busy one paints late, whatever the page: the best time counts.
+MAX_FIRST_PAINT = 2_000
+TRIES = 3
 SEEN = """() => new Promise(done => new PerformanceObserver(list => {
   const [paint] = list.getEntriesByName("first-contentful-paint");
   if (!paint) return;
   const all = [...performance.getEntriesByType("navigation"),
                ...performance.getEntriesByType("resource")];
-  const sheets = all.filter(entry => entry.initiatorType === "link");
-  done([paint.startTime, sheets.reduce((sum, entry) => sum + entry.encodedBodySize, 0) / 1000]);
+  const loaded = all.filter(entry => entry.responseEnd && entry.responseEnd < paint.startTime);
+  done([paint.startTime, loaded.reduce((sum, entry) => sum + entry.encodedBodySize, 0) / 1000]);
 }).observe({type: "paint", buffered: true}))"""
 
 
@@ -48,7 +50,7 @@ class Compressing(Handler):
         self.wfile.write(content)
 
 
-@pytest.fixture(scope="module", params=MAX_FIRST_PAINT)
+@pytest.fixture(scope="module", params=KINDS)
 def host(request, site, address):
     """How a host sends what it has, and its address."""
     if request.param == "plain":
@@ -62,7 +64,7 @@ def host(request, site, address):
 
 
 def first_paint(browser, url):
-    """Return the milliseconds to the first paint, and the kB of style sheets and fonts until it."""
+    """Return the milliseconds to the first paint, and the kB of what was loaded until then."""
     context = browser.new_context()
     page = context.new_page()
     session = context.new_cdp_session(page)
@@ -79,11 +81,11 @@ def test_heavy_pages_are_painted_soon(host, site, browser):
     kind, address = host
     names = sorted(built_site.page_names(site), key=lambda name: (site / name).stat().st_size)
     late = {}
-    print(f"\n{kind}\n   ms  kB of styles and fonts  kB of page  page")  # noqa: T201
+    print(f"\n{kind}\n   ms  kB besides the page  kB of page  page")  # noqa: T201
     for name in [*names[-3:], "index.html"]:
         best = min(first_paint(browser, f"{address}/{name}") for _ in range(TRIES))
         size = (site / name).stat().st_size / 1000
-        print(f"{best[0]:5.0f} {best[1]:23.0f} {size:11.0f}  {name}")  # noqa: T201
-        if best[0] >= MAX_FIRST_PAINT[kind]:
+        print(f"{best[0]:5.0f} {best[1]:20.0f} {size:11.0f}  {name}")  # noqa: T201
+        if best[0] >= MAX_FIRST_PAINT:
             late[name] = best[0]
     assert late == {}
