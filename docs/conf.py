@@ -75,6 +75,7 @@ sphinx_gallery_conf = {
     "gallery_dirs": "gallery",
     "within_subsection_order": "FileNameSortKey",  # names, because callables cannot be pickled
     "image_scrapers": ("gallery_figures.scrape",),
+    "default_thumb_file": str(Path(__file__).parent / "_static/stamp.svg"),  # without a figure
     "reset_modules": (
         *("matplotlib", "gallery_figures.use_site_style"),
         *("experiments.compute_on_one_thread", "gallery_state.finish"),
@@ -132,7 +133,7 @@ html_theme_options = {
     "show_nav_level": 2,
     "footer_start": ["data-source"],
     "footer_end": [],
-    "article_header_start": ["breadcrumbs", "course-step"],
+    "article_header_start": ["place"],
     "secondary_sidebar_items": ["page-toc"],
     "search_bar_text": "Search this site",
 }

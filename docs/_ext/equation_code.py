@@ -58,9 +58,8 @@ class Shows(SphinxDirective):
     """What both directives do with code."""
 
     def find(self, mark: str) -> tuple[str, str]:
-        """Return the lines under a marker, and where they are; a page depends on their module."""
+        """Return the lines under a marker, and where they are."""
         module, first, code = marked_lines(mark, PACKAGE)
-        self.env.note_dependency(str(module))
         return code, f"{module.relative_to(PACKAGE).as_posix()}, line {first}"
 
     def to_read(self, label: str) -> str:
