@@ -36,6 +36,7 @@ __all__ = [
     "is_lead",
     "label_lines",
     "new_figure",
+    "spread_labels",
 ]
 
 # name: (on a light page, on a dark page). Their luminances are a factor apart, so that they differ
@@ -217,6 +218,9 @@ def draw_spread(
     )
 
 
+BESIDE = 1.06  # where labels of lines stand, in widths of the axes
+
+
 def label_lines(ax: Axes, *, gap: float = 0.06, fontsize: float = 10.0) -> None:
     """Write the label of each line beside its last point, instead of a legend.
 
@@ -225,29 +229,39 @@ def label_lines(ax: Axes, *, gap: float = 0.06, fontsize: float = 10.0) -> None:
     be.
     """
     ax.autoscale_view()  # which matplotlib else puts off until it draws
-    labelled = []
     for line in ax.get_lines():
         if not str(line.get_label()).startswith("_"):
             points = np.asarray(line.get_xydata(), dtype=float)
             finite = points[np.isfinite(points).all(axis=1)]
             to_axes = line.get_transform() + ax.transAxes.inverted()
             end = to_axes.transform(finite[-1]) if len(finite) else (1.0, 0.0)
-            labelled.append((line, *np.clip(end, 0.0, 1.0)))
-    labelled.sort(key=lambda found: found[2])
-    heights = _apart([y for _, _, y in labelled], gap)
-    for (line, x, y), height in zip(labelled, heights, strict=True):
-        stroke = {"arrowstyle": "-", "color": line.get_color(), "relpos": (0, 0.5), "shrinkB": 0}
-        ax.annotate(
-            str(line.get_label()),
-            (x, y),
-            xytext=(1.06, height),
-            xycoords="axes fraction",
-            textcoords="axes fraction",
-            va="center",
-            fontsize=fontsize,
-            arrowprops=stroke,
-            annotation_clip=False,
-        )
+            x, y = np.clip(end, 0.0, 1.0)
+            stroke = {"arrowstyle": "-", "color": line.get_color(), "relpos": (0, 0.5)}
+            ax.annotate(
+                str(line.get_label()),
+                (x, y),
+                xytext=(BESIDE, y),
+                xycoords="axes fraction",
+                textcoords="axes fraction",
+                va="center",
+                fontsize=fontsize,
+                arrowprops={**stroke, "shrinkB": 0},
+                annotation_clip=False,
+            )
+    spread_labels(ax, gap=gap)
+
+
+def spread_labels(ax: Axes, *, gap: float | None = None) -> None:
+    """Move the labels of :func:`label_lines` apart; by default as far as their letters are high."""
+    labels: list[Any] = [text for text in ax.texts if text.get_position()[0] == BESIDE]
+    labels.sort(key=lambda text: text.xy[1])
+    if gap is None:
+        figure: Any = ax.get_figure()
+        points = ax.get_window_extent().height * 72 / figure.dpi
+        letters = [text.get_fontsize() * (1 + text.get_text().count("\n")) for text in labels]
+        gap = 1.2 * max(letters, default=0.0) / points
+    for text, height in zip(labels, _apart([t.xy[1] for t in labels], gap), strict=True):
+        text.set_position((BESIDE, height))
 
 
 def _apart(heights: Sequence[float], gap: float) -> list[float]:

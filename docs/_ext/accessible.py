@@ -1,16 +1,10 @@
-"""Mend the HTML that confuses assistive technology, and let wide figures scroll."""
+"""Mend the HTML that confuses assistive technology."""
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from sphinx.application import Sphinx
-
-# A figure is two images, of which the page shows one.
-FIGURE = re.compile(r"<img [^>]*\bonly-light\b[^>]*>\s*<img [^>]*\bonly-dark\b[^>]*>")
-# It is never smaller than legible; on a telephone it scrolls in its own box, by keyboard too.
-BOX = r'<div class="figure-box" role="group" aria-label="Figure" tabindex="0">\g<0></div>'
 
 
 def mend(_app: Sphinx, _page: str, _template: str, context: dict[str, Any], _: Any) -> None:
@@ -21,8 +15,7 @@ def mend(_app: Sphinx, _page: str, _template: str, context: dict[str, Any], _: A
         # An empty place for tags, which we do not use: the same id in every section of a gallery.
         body = body.replace("<div id='sg-tag-list' class='sphx-glr-tag-list'></div>", "")
         # A folded cell says in its summary what it holds; this label would say less.
-        body = body.replace(' aria-label="Toggle hidden content"', "")
-        context["body"] = FIGURE.sub(BOX, body)
+        context["body"] = body.replace(' aria-label="Toggle hidden content"', "")
 
 
 def choose_light(app: Sphinx, exception: Exception | None) -> None:

@@ -146,7 +146,8 @@ def minutes(doctree: nodes.document) -> int:
         for code in doctree.findall(nodes.literal_block)
         if "python" in code.get("language", "").lower() and not is_folded(code)
     )
-    figures = [node for node in doctree.findall(nodes.image) if "only-dark" not in node["classes"]]
+    again = {"only-dark", "on-narrow"}  # the same figure for another page
+    figures = [node for node in doctree.findall(nodes.image) if not again & {*node["classes"]}]
     pauses = len(list(doctree.findall(nodes.math_block))) + len(figures)
     return max(1, math.ceil(words / WORDS + lines / LINES + pauses / 2))
 

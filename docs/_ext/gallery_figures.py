@@ -1,11 +1,15 @@
-"""Show a script's figures as light and dark SVG, with their alt text: a sphinx-gallery scraper.
+"""Show a script's figures as SVG, with their alt text: a sphinx-gallery scraper.
 
-A figure without a description, or a colour without a partner for the dark page, fails the build.
+There are four of each, light and dark, for wide pages and for telephones; a page shows one, and a
+browser loads no other. The PNG is the stamp that stands for the page in the lists of experiments.
+A figure without a description, one too heavy, or a colour without a partner for the dark page,
+fails the build.
 """
 
 from __future__ import annotations
 
 import io
+import pickle
 import re
 from pathlib import Path
 from typing import Any
@@ -13,20 +17,23 @@ from typing import Any
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from bn_tutorial.lab import figures
+from bn_tutorial.lab import figures, layouts
 
 # A colour is always the value of a style property; an id such as href="#abc123" is not.
 COLOUR = re.compile(r"(?<=: )#[0-9a-f]{6}\b")
 
 PATH = re.compile(r'(?<= d=")[^"]+')
 NUMBER = re.compile(r"-?\d+\.\d+")
+AGAIN = re.compile(r"(?<=L )([^A-Z]+) L (?=[^A-Z])")  # a line to, after a line to
 
 LEAD = "sphx-glr-lead"  # the class of the figure that its page opens with: see lead_figure.py
+
+HEAVIEST = 200_000  # bytes of an SVG: it would keep a reader waiting
 
 IMAGE = """
 .. image:: /{path}
    :alt: {alt}
-   :class: sphx-glr-single-img only-{theme}{lead}
+   :class: sphx-glr-single-img only-{theme} on-{layout}{lead}
    :width: {width}
    :height: {height}
    :loading: lazy
@@ -45,34 +52,52 @@ def scrape(_block: Any, block_vars: dict[str, Any], gallery_conf: dict[str, Any]
 
 
 def show(figure: Figure, png: Path, docs: Path) -> str:
-    """Write one figure; return the two image directives, of which a page shows one."""
-    alt, light = figures.alt_text(figure), draw(figure, png)
-    width, height = (figure.get_size_inches() * 96).round().astype(int)  # CSS pixels
+    """Write one figure; return the image directives, of which a page shows one."""
+    alt = figures.alt_text(figure)
     shown, lead = "", f" {LEAD}" if figures.is_lead(figure) else ""
-    for theme, svg in (("light", light), ("dark", darken(light))):
-        path = png.with_name(f"{png.stem}_{theme}.svg")
-        path.write_text(svg, encoding="utf-8")
-        name = path.relative_to(docs).as_posix()
-        shown += IMAGE.format(
-            path=name, alt=alt, theme=theme, lead=lead, width=width, height=height
-        )
+    narrow = pickle.loads(pickle.dumps(figure))  # a copy: its own layout changes a figure
+    layouts.narrow(narrow)
+    for layout, drawing in (("wide", figure), ("narrow", narrow)):
+        light = draw(drawing, f"{png.stem}_{layout}")
+        width, height = (drawing.get_size_inches() * 96).round().astype(int)  # CSS pixels
+        for theme, svg in (("light", light), ("dark", darken(light))):
+            path = png.with_name(f"{png.stem}_{layout}_{theme}.svg")
+            path.write_text(svg, encoding="utf-8")
+            shown += IMAGE.format(
+                path=path.relative_to(docs).as_posix(),
+                alt=alt,
+                theme=theme,
+                layout=layout,
+                lead=lead,
+                width=width,
+                height=height,
+            )
+    layouts.stamp(figure)
+    # sphinx-gallery takes the page's first for the page.
+    for path in {png, png.with_name(f"{png.stem[:-3]}001.png") if lead else png}:
+        figure.savefig(path, dpi=192, facecolor="white", metadata={"Software": None})
     return shown
 
 
-def draw(figure: Figure, png: Path) -> str:
-    """Write the PNG and return the SVG; the same figure gives the same bytes at every build."""
+def draw(figure: Figure, name: str) -> str:
+    """Return a figure as SVG; the same figure gives the same bytes at every build."""
     svg = io.StringIO()
-    with plt.rc_context({**figures.STYLE, "svg.hashsalt": png.stem}):
-        figure.savefig(png, dpi=144, facecolor="white", metadata={"Software": None})
+    with plt.rc_context({**figures.STYLE, "svg.hashsalt": name}):
         # 192 dots per inch, of what is rasterized in it, are sharp on a screen of doubled pixels.
         figure.savefig(svg, format="svg", dpi=192, transparent=True, metadata={"Date": None})
-    return PATH.sub(shorten, svg.getvalue())
+    light = PATH.sub(shorten, svg.getvalue())
+    if len(light) > HEAVIEST:
+        raise ValueError(
+            f"{name} has {len(light):,} bytes as SVG, expected at most {HEAVIEST:,}: draw fewer "
+            "points, or rasterized=True"
+        )
+    return light
 
 
 def shorten(path: re.Match[str]) -> str:
     """Write the points of a path to a hundredth of a point: no screen shows more."""
     short = NUMBER.sub(lambda number: f"{round(float(number.group()), 2):g}", path.group())
-    return " ".join(short.split())
+    return AGAIN.sub(r"\1 ", " ".join(short.split()))
 
 
 def darken(svg: str) -> str:

@@ -32,10 +32,10 @@ class LeadFigure(SphinxDirective):
 
 
 def move(app: Sphinx, doctree: nodes.document) -> None:
-    """Put the images of the figure, light and dark, into its place."""
+    """Put the images of the figure into its place."""
     places = list(doctree.findall(lead_figure))
     images = [image for image in doctree.findall(nodes.image) if LEAD in image["classes"]]
-    figures = len(images) // 2
+    figures = len(images) // 4  # light and dark, wide and narrow
     missing = places and not images and only_one_page()  # another page's script has not run
     if not missing and (len(places) != figures or figures > 1):
         logger.warning(

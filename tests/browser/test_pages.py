@@ -64,6 +64,10 @@ def test_page_does_not_scroll_sideways_on_a_telephone(visit):
     assert visit.overflow == 0
 
 
+def test_every_figure_is_seen_whole_on_a_telephone(visit):
+    assert visit.cut == []
+
+
 def test_page_weighs_little(visit):
     assert visit.weight <= MAX_WEIGHT
     assert visit.own_script <= MAX_OWN_SCRIPT

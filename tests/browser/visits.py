@@ -41,6 +41,12 @@ UNSEEN_IMAGES = """async () => {
 }"""
 # What is wider than the window, and not within a box that scrolls by itself.
 OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+# Figures of which a part is out of the window, be it in a box that scrolls.
+CUT = """() => [...document.querySelectorAll("main :is(img, svg):not(.katex *)")]
+  .filter(figure => figure.getClientRects().length)
+  .filter(figure => { const {left, right} = figure.getBoundingClientRect();
+    return left < -0.5 || right > document.documentElement.clientWidth + 0.5; })
+  .map(figure => figure.outerHTML.slice(0, 120))"""
 RUN_AXE = """async ([also, only]) => {
   const rules = Object.fromEntries(also.map(rule => [rule, {enabled: true}]));
   const options = only.length ? {runOnly: only} : {rules};
@@ -69,7 +75,8 @@ class Visit:
     loaded: set[str] = field(default_factory=set)  # paths below the root
     unseen: list[str] = field(default_factory=list)
     violations: dict[str, list[str]] = field(default_factory=dict)
-    overflow: int = 0  # CSS pixels
+    overflow: int = 0  # CSS pixels, on a telephone
+    cut: list[str] = field(default_factory=list)  # figures, on a telephone
     paint: float = 0.0  # milliseconds
     shift: float = 0.0
     weight: float = 0.0  # kB, compressed, without figures
@@ -134,7 +141,7 @@ def examine(context: BrowserContext, root: str, name: str) -> Visit:
         page.evaluate(files(AXE)["axe.min.js"].decode())
         page.set_viewport_size({"width": 375, "height": 800})
         page.wait_for_timeout(350)  # the theme, too, finds what scrolls 300 ms after a change
-        visit.overflow = page.evaluate(OVERFLOW)
+        visit.overflow, visit.cut = page.evaluate(OVERFLOW), page.evaluate(CUT)
         visit.violations["375 px"] = page.evaluate(RUN_AXE, [[], OF_WIDTH])
 
         page.set_viewport_size({"width": 1280, "height": 800})

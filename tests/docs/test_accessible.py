@@ -27,12 +27,3 @@ def test_folded_cell_is_named_by_its_own_words(real_site):
 def test_page_without_scripts_is_light(real_site):
     for page in ("index", GALLERY_PAGE, "search", "genindex"):
         assert real_site.read(page).html["data-theme"] == "light"
-
-
-def test_the_two_images_of_a_figure_scroll_in_one_box(real_site):
-    page = real_site.read(GALLERY_PAGE)
-    (box,) = page.select(".figure-box")
-    assert (box["role"], box["aria-label"], box["tabindex"]) == ("group", "Figure", "0")
-    themes = [name for image in box.select("img") for name in image["class"]]
-    assert {"only-light", "only-dark"} <= set(themes)
-    assert page.select(".only-light, .only-dark") == box.select("img")

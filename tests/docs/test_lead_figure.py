@@ -84,10 +84,10 @@ def test_figure_stands_where_the_directive_is_and_nowhere_else(all_cases):
     assert not warnings["plot_01_sound"]
     page = site.page("plot_01_sound")
     (box,) = page.select(".lead-figure")
-    assert [image["alt"] for image in box.select("img")] == 2 * ["An empty panel, number 1."]
+    assert [image["alt"] for image in box.select("img")] == 4 * ["An empty panel, number 1."]
     themes = [name for image in box.select("img") for name in image["class"] if "only" in name]
-    assert themes == ["only-light", "only-dark"]
-    assert len(page.select("img.sphx-glr-single-img")) == 4
+    assert themes == 2 * ["only-light", "only-dark"]
+    assert len(page.select("img.sphx-glr-single-img")) == 8
     assert box.find_previous("p").get_text() == "Before."
     assert box.find_next("p").get_text() == "After."
 
@@ -120,7 +120,7 @@ def test_script_that_runs_again_with_another_figure_leaves_none_of_the_old_behin
         site.script("plot_01_sound", DIRECTIVE, leads)
         assert not site.build()["plot_01_sound"]
         images = site.page("plot_01_sound").select(".lead-figure img")
-        assert [image["alt"] for image in images] == 2 * [f"An empty panel, number {shown}."]
+        assert [image["alt"] for image in images] == 4 * [f"An empty panel, number {shown}."]
 
 
 def test_figure_that_was_not_drawn_yet_is_a_gap_while_one_page_is_built(tmp_path, monkeypatch):

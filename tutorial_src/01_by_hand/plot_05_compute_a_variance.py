@@ -29,7 +29,6 @@ import torch
 from bn_tutorial.lab.evidence import Evidence
 from bn_tutorial.lab.figures import (
     COLORS,
-    LINE_STYLES,
     MARKERS,
     label_lines,
     new_figure,
@@ -129,16 +128,20 @@ figure, ax = new_figure(
     "wrong by more than the variance itself at the right. The other four stay low at the left and "
     "in the middle; Welford's and the merged one rise slowly towards the right.",
 )
-colors = dict(
-    zip(ways, ["pink", "blue", "green", "orange", "purple"], strict=True)
-)
+families = {  # a colour and a line style for each: those of a colour are alike
+    "one pass": ("pink", "dotted"),
+    "two passes": ("green", "solid"),
+    "shifted": ("green", "dashed"),
+    "Welford": ("purple", "solid"),
+    "merged": ("purple", "dashed"),
+}
 x = np.maximum(means, 0.3)  # zero has no place on a logarithmic axis
 for name, values in errors.items():
-    color = colors[name]
+    color, line = families[name]
     median = np.maximum(np.median(values, axis=0), 1e-9)
     style = {
         "color": COLORS[color],
-        "linestyle": LINE_STYLES[color],
+        "linestyle": line,
         "marker": MARKERS[color],
     }
     ax.plot(x, median, label=name, **style)

@@ -85,7 +85,7 @@ for arm, ax, color in zip(arms, axes[1:], ("blue", "orange"), strict=True):
         "linestyle": "solid",
     }
     # Thin lines need no more points than the panel has room for.
-    ax.plot(at[::2], percentiles[arm][0, ::2, :, 1], **style)
+    ax.plot(at[::4], percentiles[arm][0, ::4, :, 1], **style)
     ax.plot(
         at, percentiles[arm][0, :, 0], color=COLORS[color], linestyle="solid"
     )

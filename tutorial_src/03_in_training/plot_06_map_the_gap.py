@@ -127,7 +127,7 @@ for ax, (title, by_square) in zip(axes, maps.items(), strict=True):
     ax.set_title(title, fontsize=12)
     ax.grid(visible=False)
 axes[0].set_ylabel("deviation of the weights")
-axes[1].set_xlabel("learning rate")
+figure.supxlabel("learning rate", fontsize=12)
 
 # %%
 # Each square is the mean over the seeds, of test accuracy in percent, or of the difference in

@@ -205,7 +205,7 @@ figure, axes = new_figure(
 axes[0].plot(sizes, theory, ":", color=COLORS["grey"], label="(m - 2)/m")
 draw_spread(axes[0], sizes, passed, color="orange", label="BN")
 axes[0].set(title="share of the gradient that passes", ylim=(0, None))
-colors = ("orange", "blue", "green", "pink", "purple")
+colors = ("orange", "purple", "green", "pink", "grey")
 for name, color in zip(norms, colors, strict=False):
     accuracy = np.array([judged.last((name, m)).values for m in rates])
     draw_spread(axes[1], list(rates), 100 - accuracy.T, color=color, label=name)

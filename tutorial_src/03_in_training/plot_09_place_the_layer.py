@@ -60,7 +60,7 @@ activations = {  # by the name on this page: what RunSpec calls it, its good wei
     },
 }
 weights = ("default weights", "good weights")
-placements = {"before": "blue", "after": "orange"}  # and the colour of each
+placements = {"before": "orange", "after": "purple"}  # and the colour of each
 smallest = 0.5  # percentage points
 
 # %%
