@@ -85,6 +85,13 @@ def archive(session: nox.Session) -> None:
 
 
 @nox.session
+def notebooks(session: nox.Session) -> None:
+    """Run every notebook of the built site where only Python is, outside this checkout."""
+    install(session, "docs", "notebooks")
+    session.run("python", "docs/_ext/run_notebooks.py", str(SITE))
+
+
+@nox.session
 def faults(session: nox.Session) -> None:
     """Injure builds, runs and fetches, and see that nothing wrong is said; under ten minutes."""
     install(session, "tests")

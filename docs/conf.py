@@ -33,7 +33,7 @@ extensions = [
     "first_paint",  # after it
     "policy",
     "open_graph",
-    "notebook_text",
+    "take_along",
     "open_in_colab",
     "provenance",
     "myst_nb",
@@ -88,7 +88,7 @@ sphinx_gallery_conf = {
     "min_reported_time": float("inf"),  # a time on a page would differ at each build
     "parallel": False,  # the runs of a script use all cores already
 }
-colab_site = ""  # "owner/name/blob/branch" where GitHub has the built site
+colab_site = ""  # "owner/name/blob/branch" where GitHub has the built site: see _ext/take_along.py
 
 # Reference -----------------------------------------------------------------------------------
 
@@ -108,7 +108,7 @@ html_static_path = ["_static"]
 html_css_files = ["site.css", "equations.css"]
 html_favicon = "_static/favicon.svg"
 html_additional_pages = {"404": "404.html"}  # what a server shows for an address that is none
-html_baseurl = ""  # where the site is published, if it is: a preview of a link needs it
+html_baseurl = ""  # where the site is published, if it is: for previews of links, and notebooks
 open_graph_image = "_images/sphx_glr_plot_02_follow_the_signal_thumb.png"
 html_last_updated_fmt = "%d %B %Y"  # SOURCE_DATE_EPOCH is honoured
 html_last_updated_use_utc = True

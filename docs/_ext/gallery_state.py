@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import seal
-import site_archive
 from sphinx.util import logging
 from sphinx_gallery.utils import get_md5sum
 
@@ -88,11 +87,7 @@ def finish(gallery_conf: dict[str, Any], file: str | None, when: str) -> None:
     gallery = Path(gallery_conf["src_dir"], "gallery")
     for script in scripts_in(gallery) if file and when == "after" else ():
         if script.endswith(f"/{file.removesuffix('.py')}") and ran(script, gallery):
-            files = files_of(script, gallery)
-            for packed in (path for path in files if path.suffix == ".zip"):
-                parts = [packed.with_suffix(suffix) for suffix in (".py", ".ipynb")]
-                site_archive.pack(packed, {path.name: path for path in parts})
-            seal.write(seal_of(script, gallery), files)
+            seal.write(seal_of(script, gallery), files_of(script, gallery))
 
 
 def forget(script: str, gallery: Path) -> None:

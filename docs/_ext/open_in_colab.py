@@ -1,7 +1,7 @@
 """Offer each experiment's notebook in Colab, once a GitHub repository holds the built site.
 
 ``colab_site = "owner/name/blob/branch"`` says where; it is empty until then, and no page has a
-link. The notebooks then begin by installing the package from that repository.
+link.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import re
 from typing import Any
 
 from sphinx.application import Sphinx
-from sphinx.config import Config
 
 NOTEBOOK = re.compile(
     r'<a class="reference download[^>]*href="[./]*(_downloads/[^"]*\.ipynb)".*?</div>', re.S
@@ -22,14 +21,6 @@ LINK = f"""
 </div>"""
 
 
-def install_first(_app: Sphinx, config: Config) -> None:
-    """Let the notebooks install the package, which Colab does not have."""
-    if config.colab_site:
-        owner, name = config.colab_site.split("/")[:2]
-        cell = f"%pip install git+https://github.com/{owner}/{name}"
-        config.sphinx_gallery_conf["first_notebook_cell"] = cell
-
-
 def add_link(app: Sphinx, page: str, _template: str, context: dict[str, Any], _: Any) -> None:
     """Put the link behind that of the notebook's download."""
     site = app.config.colab_site
@@ -38,8 +29,7 @@ def add_link(app: Sphinx, page: str, _template: str, context: dict[str, Any], _:
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
-    """Register both."""
+    """Register it."""
     app.add_config_value("colab_site", "", "html", types=frozenset({str}))
-    app.connect("config-inited", install_first, priority=1)
     app.connect("html-page-context", add_link)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

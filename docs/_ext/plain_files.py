@@ -41,16 +41,21 @@ def write(data: Dataset, root: Path) -> None:
                 partial.write_bytes(head + array.tobytes())
 
 
-def prepare(_app: Sphinx, config: Config) -> None:
-    """Write them, unless they are there, and say where."""
+def ensure(digest: str) -> Path:
+    """Return the folder with the data in use, of this digest; write them unless they are there."""
     # The digest in its name says what is in the folder, the seal that it is as it was written.
-    root = cache_folder() / "plain" / config.html_context["data"]["digest"][:16]
+    root = cache_folder() / "plain" / digest[:16]
     if not seal.holds(root / "sealed.json"):
         from bn_tutorial.data.loading import load
 
         write(load(), root)
         seal.write(root / "sealed.json", root.glob("MNIST/raw/*-ubyte"))
-    os.environ["MNIST_FOLDER"] = str(root)
+    return root
+
+
+def prepare(_app: Sphinx, config: Config) -> None:
+    """Say to the scripts where they are."""
+    os.environ["MNIST_FOLDER"] = str(ensure(config.html_context["data"]["digest"]))
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

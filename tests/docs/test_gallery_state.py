@@ -1,7 +1,5 @@
 import ast
 import importlib.metadata
-import os
-import zipfile
 from pathlib import Path
 
 import gallery_state
@@ -143,17 +141,6 @@ def test_script_of_which_a_file_was_damaged_is_not_current(source, gallery, name
     path.unlink() if damage == "missing" else path.write_bytes(altered[damage])
     assert not gallery_state.is_current("01_a/plot_01_x", source, gallery)
     assert gallery_state.is_current("02_b/plot_01_y", source, gallery)
-
-
-def test_zip_of_a_script_is_the_same_whenever_it_is_made(gallery, monkeypatch):
-    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
-    packed = gallery / "01_a/plot_01_x.zip"
-    with zipfile.ZipFile(packed) as archive:
-        assert archive.namelist() == ["plot_01_x.py", "plot_01_x.ipynb"]
-    before = packed.read_bytes()
-    os.utime(gallery / "01_a/plot_01_x.py", (1e9, 1e9))
-    gallery_state.finish({"src_dir": str(gallery.parent)}, "plot_01_x.py", when="after")
-    assert packed.read_bytes() == before
 
 
 @pytest.mark.parametrize(("file", "when"), [("plot_01_x.py", "before"), (None, "after")])

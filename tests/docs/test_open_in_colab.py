@@ -1,4 +1,3 @@
-import json
 from types import SimpleNamespace
 
 import open_in_colab
@@ -37,9 +36,3 @@ def test_no_page_has_a_link_until_the_repository_is_known(real_site):
     html = real_site.html(PAGE)
     assert body(real_site, "") == html
     assert body(real_site, "other/name/blob/x") != html
-
-
-def test_notebooks_install_the_package_first(real_site):
-    notebook = real_site.folder / links(real_site.read(PAGE))[1].removeprefix(COLAB)
-    first = json.loads(notebook.read_text(encoding="utf-8"))["cells"][0]
-    assert first["source"] == ["%pip install git+https://github.com/owner/name"]

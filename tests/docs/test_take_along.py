@@ -1,0 +1,149 @@
+"""What a reader takes along begins with what it needs, and comes with it."""
+
+import ast
+import json
+import shutil
+import zipfile
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import take_along
+from IPython.core.inputtransformer2 import TransformerManager
+from notebook_text import Around
+from pybtex.database import BibliographyData
+
+from bn_tutorial import __version__
+
+PAGE = "gallery/01_a/plot_01_x"
+WHEEL = f"bn_tutorial-{__version__}-py3-none-any.whl"
+OURS = '"""Title"""\nimport bn_tutorial\n'
+PLAIN = '"""Title"""\nimport torch\n'
+
+
+@pytest.fixture
+def equipped(tmp_path):
+    """A function that equips a script, and returns its files by their suffixes."""
+
+    def equip(script, address=""):
+        wheel = tmp_path / "whole" / WHEEL
+        files = {name: tmp_path / name[1:] / f"x{name}" for name in (".ipynb", ".py", ".zip")}
+        for path in (wheel, *files.values()):
+            path.parent.mkdir()
+        wheel.write_text("the wheel")
+        files[".py"].write_text(script)
+        cell = {"cell_type": "markdown", "metadata": {}, "source": ["# Title"]}
+        files[".ipynb"].write_text(json.dumps({"cells": [cell], "nbformat": 4}))
+        around = Around(PAGE, None, BibliographyData(), {})
+        take_along.equip(files, around, wheel, address)
+        return files
+
+    return equip
+
+
+def first_cell(files):
+    cells = json.loads(files[".ipynb"].read_text())["cells"]
+    assert "".join(cells[1]["source"]) == "# Title"
+    return "".join(cells[0]["source"])
+
+
+def installed(cell, monkeypatch, *, is_there):
+    """What Jupyter would install where the package is there, or is not."""
+    asked = []
+    shell = SimpleNamespace(run_line_magic=lambda magic, line: asked.append(f"{magic} {line}"))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: is_there and name)
+    exec(TransformerManager().transform_cell(cell), {"get_ipython": lambda: shell})
+    return asked
+
+
+def members(files):
+    with zipfile.ZipFile(files[".zip"]) as packed:
+        return {name: packed.read(name) for name in packed.namelist()}
+
+
+def test_where_the_site_has_no_address_the_package_lies_beside_the_notebook(equipped, monkeypatch):
+    files = equipped(OURS)
+    cell = first_cell(files)
+    assert "archive" in cell
+    assert installed(cell, monkeypatch, is_there=False) == [f"pip install --quiet {WHEEL}"]
+    assert members(files) == {
+        "x.ipynb": files[".ipynb"].read_bytes(),
+        "x.py": files[".py"].read_bytes(),
+        WHEEL: b"the wheel",
+    }
+
+
+def test_where_it_has_one_the_package_is_installed_from_there(equipped, monkeypatch):
+    files = equipped(OURS, "https://example.org/_downloads/")
+    wanted = f"pip install --quiet https://example.org/_downloads/{WHEEL}"
+    assert installed(first_cell(files), monkeypatch, is_there=False) == [wanted]
+    assert members(files).keys() == {"x.ipynb", "x.py"}
+
+
+def test_package_that_is_there_is_left_alone(equipped, monkeypatch):
+    assert installed(first_cell(equipped(OURS)), monkeypatch, is_there=True) == []
+
+
+def test_script_without_the_package_asks_for_pytorch_alone(equipped, monkeypatch):
+    files = equipped(PLAIN)
+    wanted = "pip install --quiet torch torchvision"
+    assert installed(first_cell(files), monkeypatch, is_there=False) == [wanted]
+    assert members(files).keys() == {"x.ipynb", "x.py"}
+    assert files[".py"].read_text().startswith("# This needs: pip install torch torchvision\n")
+
+
+def test_script_says_what_it_needs_in_its_first_line(equipped):
+    text = equipped(OURS)[".py"].read_text()
+    assert text.startswith(f"# This needs: pip install {WHEEL} (")
+    assert text.partition("\n")[2] == OURS
+    assert ast.get_docstring(ast.parse(text)) == "Title"
+
+
+@pytest.mark.parametrize(
+    ("baseurl", "colab", "address"),
+    [
+        ("", "", ""),
+        ("https://example.org/bn", "", "https://example.org/bn/"),
+        ("https://example.org/bn/", "owner/name/blob/pages", "https://example.org/bn/"),
+        ("", "owner/name/blob/pages", "https://github.com/owner/name/raw/pages/"),
+    ],
+)
+def test_address_is_that_of_the_site_or_of_its_repository(baseurl, colab, address):
+    config = SimpleNamespace(html_baseurl=baseurl, colab_site=colab)
+    assert take_along.address_of(config) == address
+
+
+def test_wheel_is_the_package_with_its_requirements(tmp_path):
+    wheel = take_along.build_wheel(tmp_path)
+    with zipfile.ZipFile(wheel) as packed:
+        names = packed.namelist()
+        (about,) = (packed.read(name).decode() for name in names if name.endswith("METADATA"))
+    modules = take_along.ROOT.glob("bn_tutorial/**/*.py")
+    ours = {path.relative_to(take_along.ROOT).as_posix() for path in modules}
+    assert {name for name in names if ".dist-info/" not in name} == ours
+    assert "Requires-Dist: torch>=" in about
+
+
+def test_wheel_is_the_same_wherever_it_is_built(tmp_path, monkeypatch):
+    here = take_along.build_wheel(tmp_path / "here")
+    there = tmp_path / "a second, längst"
+    there.mkdir()
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(take_along.ROOT / name, there)
+    shutil.copytree(take_along.ROOT / "bn_tutorial", there / "bn_tutorial")
+    for path in there.rglob("*.py"):
+        path.chmod(0o600)
+        path.touch()
+    monkeypatch.setattr(take_along, "ROOT", there)
+    assert take_along.build_wheel(there / "made").read_bytes() == here.read_bytes()
+
+
+def test_site_offers_all_of_it(real_site):
+    links = [link["href"] for link in real_site.read(PAGE).select(".sphx-glr-footer a[download]")]
+    found = {Path(link).suffix: (real_site.folder / PAGE).parent / link for link in links}
+    cell = "".join(json.loads(found[".ipynb"].read_text())["cells"][0]["source"])
+    address = "https://github.com/owner/name/raw/branch/_downloads/"  # as in conftest.py
+    assert f"{address}{WHEEL}" in cell
+    assert (real_site.folder / "_downloads" / WHEEL).is_file()
+    assert f"{address}{WHEEL}" in found[".py"].read_text().splitlines()[0]
+    assert members(found).keys() == {"plot_01_x.ipynb", "plot_01_x.py"}
