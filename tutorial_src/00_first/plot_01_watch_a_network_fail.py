@@ -6,9 +6,11 @@ Watch a network fail, and cure it
 And what must one add to change that?
 
 This page is plain PyTorch. It needs ``torch`` and ``torchvision`` and nothing else, and runs as it
-stands on a laptop or in a hosted notebook, in a minute or two. (The output below is that of the
-data named at the foot of the page; yours will differ a little.) Where it says **Predict**, write
-your answer down before you read on.
+stands on a laptop or in a hosted notebook such as Colab, in a minute or two. The first time, it
+downloads MNIST (11 MB) into the folder ``data``; where there is no network, put MNIST's four files
+into ``data/MNIST/raw`` beforehand. (On the site, the output is that of the data named at the foot
+of the page; yours will differ a little.) Where it says **Predict**, write your answer down before
+you read on.
 
 The network is an extreme case. Today one would begin with ReLU, with which the same trouble needs
 more layers to show; with sigmoids four layers are enough.
@@ -25,7 +27,7 @@ from torchvision.datasets import MNIST
 
 torch.manual_seed(0)
 torch.set_num_threads(1)  # for a network so small, more cost time
-folder = os.environ.get("MNIST_FOLDER", "data")  # where it is, or will be
+folder = os.environ.get("MNIST_FOLDER", "data")  # where MNIST is, or will be
 
 
 def read(train):
@@ -210,8 +212,8 @@ print(f"read correctly: {accuracy(rescaled):.1f} %")
 # %%
 # It learns. Some signal is still lost, because with larger inputs the sigmoids leave their steepest
 # part: the right factor is not quite seven, and it is another one for another activation or depth.
-# Batch normalization finds it by itself, in each unit and at each step. How much that is worth
-# against a rival that is set up so well is a question for measurements, with several seeds and
+# Batch normalization finds it by itself, in each unit and at each step. How much better it is than
+# a network whose initial weights are chosen so well must be measured, with several seeds and
 # learning rates: see :doc:`the findings </findings>`.
 
 # fold: check what the words claim

@@ -62,7 +62,7 @@ for word, statistic in {"mean": np.mean, "variance": np.var}.items():
 # %%
 # Subtracting the mean moves each column to zero; multiplying by ``r`` stretches it to a variance of
 # one. The order of the samples within a column, and their relative distances, stay as they were: a
-# column is moved and stretched as a whole. The figure at the top of the page shows the three steps.
+# column is moved and stretched as a whole. The main figure shows the three steps.
 
 # fold: draw the batch after each step
 figure, axes = new_figure(
@@ -77,7 +77,7 @@ figure, axes = new_figure(
     "wide as before. Standardized, they lie around zero, mostly between minus two and two.",
 )
 colors = {"before": "blue", "centered": "purple", "standardized": "orange"}
-aside = rng.uniform(-0.25, 0.25, x.shape)  # so that points do not hide another
+aside = rng.uniform(-0.25, 0.25, x.shape)  # so that no point hides another
 for ax, (step, values) in zip(axes, steps.items(), strict=True):
     ax.plot(
         np.arange(1, features + 1) + aside,

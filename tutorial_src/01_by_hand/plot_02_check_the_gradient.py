@@ -7,7 +7,7 @@ Check the gradient
 **In short.** It is right: the error of the correct formulas is at most :value:`right:.0e`, which is
 round-off. The check notices every formula that is wrong, with an error of at least
 :value:`smallest_wrong:.1g`, as long as the upstream gradient is random. With an upstream gradient
-of ones it is blind: the formula that forgets the variance passes with
+of ones it does not: the formula without the variance term passes, with an error of
 :value:`variance_term_ones:.0e`.
 
 .. lead-figure::
@@ -74,9 +74,9 @@ upstream = {"random": rng.normal(size=shape), "ones": np.ones(shape)}
 # %%
 # The error of a gradient
 # -----------------------
-# Central differences (:eq:`eq-central-difference`) know nothing of our formula: they move each
-# input a little and see how the output changes. The error of a formula is its greatest distance
-# from them, relative to the greatest gradient (to one, where that is smaller than one).
+# Central differences (:eq:`eq-central-difference`) do not use our formula: they move each input a
+# little and see how the output changes. The error of a formula is its greatest distance from them,
+# relative to the greatest gradient (to one, where that is smaller than one).
 
 
 def gradient_error(layer, training, dy):
@@ -107,9 +107,9 @@ print("error of dx, with an upstream gradient that is")
 print(table(rows, columns=list(upstream)))
 
 # %%
-# Of the right formulas, the first three, only round-off is left. The last one is the notebook's: it
-# used the training gradient in evaluation mode as well. The figure at the top of the page shows the
-# table.
+# The right formulas, the first three, are off by round-off only. The last one is an error of the
+# teaching notebook that this site began as: it used the training gradient in evaluation mode as
+# well. The main figure shows the table.
 
 # fold: draw the errors
 figure, ax = new_figure(
@@ -176,8 +176,8 @@ for name in wrong:
 assert errors["without variance term"]["ones"] < 1e-8  # it passes
 
 # %%
-# A check is worth as much as the errors that it catches. Every comparison on this site uses a
-# random upstream gradient, and a scale and shift that are not one and zero.
+# So every comparison on this site uses a random upstream gradient, and a scale and shift that are
+# not one and zero.
 #
 # **Try it.** Change ``shape`` in the settings to ``(4, 4)``: the formula without the mean term is
 # then further off, because each sample has a larger share in the mean.

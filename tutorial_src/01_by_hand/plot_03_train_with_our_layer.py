@@ -11,10 +11,11 @@ the accuracy of PyTorch's differs from that by :value:`accuracy_apart:.2%`.
 
 .. lead-figure::
 
-**What was done.** The notebook's network (four hidden layers of 256 sigmoids) was trained twice,
-with batch normalization by our layer in NumPy and by :class:`torch.nn.BatchNorm1d`. Everything else
-is the same: the initial weights, the order of the images, the learning rate of 0.1, batches of 128,
-and 469 steps, which is one pass over the 60,000 images.
+**What was done.** A network of four hidden layers of 256 sigmoids was trained twice, with batch
+normalization by our layer in NumPy and by :class:`torch.nn.BatchNorm1d`. Everything else is the
+same: the initial weights, the order of the images, the learning rate of 0.1, batches of 128, and
+469 steps, which is one pass over the 60,000 images. The loss of an image is minus the natural
+logarithm of the probability that the network gives to the right digit; its unit is the *nat*.
 
 Ours is called through a :class:`torch.autograd.Function`, which hands PyTorch the output of
 :func:`~bn_tutorial.scratch.functional.batch_norm_forward` and the gradients of
@@ -139,12 +140,12 @@ assert accuracy_apart < 0.005
 assert our_loss[-50:].mean() < 0.5 * our_loss[:50].mean()  # and it does learn
 
 # %%
-# The derivation is complete: nothing but rounding sets the two networks apart, in training mode
-# through every step, and in evaluation mode at the end.
+# So the derivation leaves nothing out: the two networks differ by rounding only, in training mode
+# at every step, and in evaluation mode at the end.
 #
-# **Try it.** Change ``lr`` in the settings to 1.0: at so large a rate the steps amplify the
-# differences of rounding, until the two losses part visibly. The check at the end then stops the
-# script. What was right to the last digit in each step need not stay so over many.
+# **Try it.** Change ``lr`` in the settings to 1.0: at so large a rate each step amplifies the
+# differences of rounding, until one can see that the two losses differ. The check at the end then
+# stops the script.
 #
 # Next: :doc:`what the gradient means </derivations/meaning>`, or, without eigenvectors,
 # :doc:`what the layer does without a batch </derivations/inference>`.

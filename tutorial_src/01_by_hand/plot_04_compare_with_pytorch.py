@@ -105,8 +105,9 @@ for dtype in tolerance:
 
 # %%
 # In double precision the two agree to the last digits. In single precision both round, and in
-# another order, so the last digits differ. The table says that ours is as PyTorch's, not which of
-# the two is nearer to the truth: for that, see :doc:`the next page <plot_05_compute_a_variance>`.
+# another order, so the last digits differ. The table says that our values are PyTorch's, not which
+# of the two are nearer to the exact ones: for that, see
+# :doc:`another page <plot_05_compute_a_variance>`.
 #
 # Test the test
 # -------------
@@ -129,11 +130,11 @@ print(table(rows, columns=list(quantities.values())))
 #
 # Which error is it?
 # ------------------
-# The table says where a layer deviates. By how much follows from the error, in closed form: below,
-# an arrow leads from what is right to what the faulty layer has in its place. Let us change
-# PyTorch's values in that way, and compare again. With the trace of its own error nothing of a
-# difference is left, with that of any other error something is. So an unknown error can be told by
-# trying the traces one after the other.
+# The table says where a layer deviates. By how much follows from the error, in closed form, which
+# we call its *trace*: below, an arrow leads from what is right to what the faulty layer has in its
+# place. Let us change PyTorch's values in that way, and compare again. With the trace of its own
+# error, no difference is left; with that of another error, there is one. So an unknown error can be
+# found by trying the traces one after the other.
 
 
 def left_over(fault, trace):
@@ -230,10 +231,10 @@ for fault, difference in worst.items():
     assert nearest[fault] > 1000 * tolerance[torch.float64], fault
 
 # %%
-# An error that is found can also be named, by the form of its trace.
+# So the comparison does not only find an error, it also says which one it is.
 #
 # **Try it.** Change the tolerance of ``torch.float32`` in the settings to 1e-7, which is what
 # single precision can tell apart: the check at the end stops the script, and names a layer that
-# rounds otherwise than PyTorch's.
+# rounds differently from PyTorch's.
 #
 # Next: :doc:`what the layer does to the weights before it </derivations/weights>`.

@@ -113,10 +113,10 @@ print(table(rows, columns=[f"{mean:g}" for mean in means]))
 print(f"negative variances, one pass: {negative['one pass']}")
 
 # %%
-# The one-pass formula loses twice as many digits as the mean is larger than the spread, because it
-# squares first. Where none are left, its result may be negative, and the root gives not-a-number.
-# The dotted line is the rule of thumb: rounding, times one plus the squared ratio of mean and
-# spread.
+# The one-pass formula squares first. So it loses two digits for each factor of ten by which the
+# mean exceeds the spread. Where none are left, its result may be negative, and the root is not a
+# number. The dotted line is the rule of thumb: rounding, times one plus the squared ratio of mean
+# and spread.
 
 # fold: draw the errors
 figure, ax = new_figure(
@@ -207,9 +207,8 @@ assert abs(rounded[0.0] - 1) < 0.1  # bfloat16 does no harm near zero...
 assert abs(rounded[1e4] - 1) > 0.5  # ...and destroys the variance far from it
 
 # %%
-# Normalization sees large means: the input of a layer need not be centered. Two passes cost one
-# more reading of the data and are safe; that is what
-# :func:`~bn_tutorial.scratch.normalize.standardize` does.
+# Such means occur: the input of a layer need not be centered. Two passes cost one more reading of
+# the data and are safe; that is what :func:`~bn_tutorial.scratch.normalize.standardize` does.
 #
 # **Try it.** Change ``batches`` in the settings to 4096, so that every batch is a single number:
 # the line of the merged batches moves towards Welford's, which is the same algorithm then.

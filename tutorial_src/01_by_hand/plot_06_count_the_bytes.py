@@ -2,7 +2,8 @@
 Count the bytes
 ===============
 
-**The question.** What limits the speed of batch normalization, and how near is our code to it?
+**The question.** What limits the speed of batch normalization, and how near is our code to that
+limit?
 
 **In short.** Memory limits it: there are :value:`intensity:.2f` operations for each byte that must
 travel. For a batch of :value:`megabytes:.0f` MB our forward pass took
@@ -14,8 +15,8 @@ built this page; it measured them once and remembers them.
 .. lead-figure::
 
 **What was done.** Forward and backward pass in training mode were timed, ours and PyTorch's, for
-five sizes of a batch. All work in single precision and on one core, so that nobody's time depends
-on how many there are.
+five sizes of a batch. All work in single precision and on one core, so that the times do not depend
+on the number of cores.
 
 **You need** :doc:`the backward pass </derivations/backward>`.
 """
@@ -79,16 +80,16 @@ print(table(rows, columns=["both passes"]))
 # Measure
 # -------
 # The passes take turns with the copy, so that what disturbs the memory disturbs all of them, and of
-# each the shortest time counts. It is the processor's time: what the processor does for others in
-# the meantime is none of it.
+# each the shortest time counts. It is the time that the processor spends on this program; what it
+# does for others in the meantime is not counted.
 #
 # To write an array costs up to twice as much as to read one, because memory is often read before it
-# is overwritten. The copy has more of that than the passes, so these may stay a little below the
-# bound, but not below four fifths of it. A pass that does says that the copies were disturbed: then
-# there are more rounds.
+# is overwritten. The copy writes a larger share of its bytes than the passes do, so these may stay
+# a little below the bound, but not below four fifths of it. If a pass does, the copies were
+# disturbed, and all are measured again.
 #
-# The machine remembers the times until the code or a library changes: a page that is built anew
-# says the same.
+# The machine remembers the times until the code or a library changes, so that a page that is built
+# again says the same.
 
 
 def in_moves(copy, passes):
@@ -217,14 +218,15 @@ evidence.note(
     backward_pytorch_over_bound=ratios["PyTorch", "backward"],
 )
 evidence.save()
-# Of times nothing is asserted: they are the machine's.
+# Nothing is asserted about times: they are those of the machine.
 assert intensity < 1  # fewer operations than bytes: memory is the limit
 
 # %%
-# Batch normalization does little with much data, so what counts is how often the data are read.
-# NumPy does one operation at a time, and each of them reads and writes whole arrays; a fused kernel
-# does several while a value is at hand. In evaluation mode, folded into the layer before, it costs
-# nothing at all.
+# Batch normalization computes little for each value, so what counts is how often the data are read.
+# NumPy does one operation at a time, and each of them reads and writes whole arrays; a *fused*
+# program does several operations on a value once it has been read. In evaluation mode batch
+# normalization can be :doc:`folded into the layer before it </derivations/inference>`; then it
+# costs nothing.
 #
 # **Try it.** Add ``(64, 64)`` at the front of ``shapes``: so small a batch fits into the cache, and
 # what takes the time is to call the functions.

@@ -97,7 +97,7 @@ def draw_histograms(rows, alt, lead=False):
 # The figure as the notebook drew it
 # ----------------------------------
 # It sends noise through both networks, and it switches the one with batch normalization to
-# evaluation mode. But nobody has trained this network: its running mean is still zero and its
+# evaluation mode. But this network has not been trained: its running mean is still zero and its
 # running variance one. With those, batch normalization does next to nothing.
 
 plain_noise = activations(plain, noise, training=False)
@@ -112,12 +112,12 @@ draw_histograms(
 # %%
 # The two rows are alike, so this figure says nothing about batch normalization. It does say
 # something about the network without it: its activations do *not* saturate. A saturated sigmoid
-# sits near zero or one (say, nearer than a twentieth); these sit at one half.
+# sits near zero or one (here: nearer than 1/20); these sit at one half.
 #
 # The same in training mode, on images
 # ------------------------------------
 # In training mode each unit is normalized with the statistics of the batch. Now the rows differ.
-# This is the figure at the top of the page.
+# This is the main figure.
 
 plain_images = activations(plain, images, training=True)
 trained = activations(normalized, images, training=True)
@@ -209,9 +209,9 @@ assert signal_last_with > 100 * signal_last
 assert min(over_samples(trained_noise)) > 0.1  # on noise as on images
 
 # %%
-# Without batch normalization the *signal* has gone, and the pooled histogram, whose width comes
-# from differences between units, does not show it.
+# Without batch normalization hardly any *signal* is left in the last layer. The pooled histogram
+# does not show that, because its width comes from differences between units.
 #
 # **Try it.** Change ``seed`` in the settings to 1: other weights, the same histograms.
 #
-# Next: how fast the signal goes, and why: :doc:`follow it <plot_02_follow_the_signal>`.
+# Next: how fast the signal is lost, and why: :doc:`follow it <plot_02_follow_the_signal>`.

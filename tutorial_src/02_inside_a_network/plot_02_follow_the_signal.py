@@ -9,8 +9,8 @@ backward, and how fast?
 gradient, by :value:`backward_factor:.2f` on the way back; the initial weights predict
 :value:`predicted_factor:.2f`. From the first hidden layer to the last the signal falls by a factor
 of :value:`signal_lost:.0f`; with batch normalization that factor is :value:`signal_lost_with:.2f`.
-The sigmoids are not to blame: they sit where they are steep, and batch normalization makes them
-less steep (:effect:`BN - none, slope`).
+The slopes of the sigmoids are not the reason: without batch normalization they are close to the
+greatest possible, and with it they are smaller (:effect:`BN - none, slope`).
 
 .. lead-figure::
 
@@ -106,8 +106,8 @@ rows = {
 print(table(rows, columns=[f"seed {seed}" for seed in seeds]))
 
 # %%
-# In the figure at the top of the page the dotted prediction starts from the measured value where
-# the signal, or the gradient, enters, and follows the gain alone.
+# In the main figure the dotted prediction starts from the measured value where the signal, or the
+# gradient, enters, and follows the gain alone.
 
 # fold: draw signal and gradient against the layer
 figure, axes = new_figure(
@@ -151,8 +151,8 @@ axes[0].legend()
 # The slope of a sigmoid is greatest, 1/4, where its input is zero. Vanishing gradients are often
 # put down to sigmoids that saturate, where the slope is near zero. Here they do not: without batch
 # normalization the slopes are close to their maximum. Batch normalization spreads the inputs of the
-# sigmoid, and so makes the mean slope *smaller*. It keeps the gradient alive in another way: it
-# divides by the small standard deviation, forward and backward alike.
+# sigmoid, and so makes the mean slope *smaller*. It keeps the gradient from vanishing in another
+# way: it divides by the small standard deviation, forward and backward alike.
 
 rows = {
     arm: [f"{v:.3f}" for v in measured[arm, "slope"].mean(axis=0)]
@@ -229,9 +229,9 @@ assert (steep > 0.9 * 0.25).all()  # nothing saturates without BN...
 assert steeper.high < 0  # ...and BN makes the slope smaller, not greater
 
 # %%
-# The network without batch normalization does not saturate; it forgets. Layer by layer its output
-# depends less on the image, and the gradient that returns is smaller by the same factor. Both
-# follow from the initial weights.
+# The network without batch normalization does not saturate. It loses the signal: layer by layer its
+# output depends less on the image, and the gradient that returns is smaller by the same factor.
+# Both follow from the initial weights.
 #
 # **Limits.** Untrained networks of one width, with PyTorch's initial weights, and one batch.
 #

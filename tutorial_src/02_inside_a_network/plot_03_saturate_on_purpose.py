@@ -92,8 +92,7 @@ print(table(rows, columns=[f"{scale:g}" for scale in scales]))
 # scale that was tried are both gone. With batch normalization the scale makes almost no difference:
 # it is divided out again.
 #
-# The dotted line in the figure at the top of the page marks PyTorch's default for a layer as wide
-# as the hidden ones.
+# The dotted line in the main figure marks PyTorch's default for a layer as wide as the hidden ones.
 
 # fold: draw the three quantities against the scale
 figure, axes = new_figure(
@@ -183,8 +182,8 @@ for quantity in quantities:  # the scale makes no difference with BN
 
 # %%
 # "Without batch normalization activations saturate" is true of large weights, and false of the
-# weights that PyTorch gives you. Batch normalization mends both ends, because it fixes the spread
-# of what enters the sigmoid.
+# weights that PyTorch gives you. Batch normalization prevents both, the loss of the signal and the
+# saturation, because it fixes the spread of what enters the sigmoid.
 #
 # **Limits.** Untrained networks of one shape, and one batch.
 #

@@ -2,14 +2,14 @@
 Choose which numbers share a mean
 =================================
 
-**The question.** How do Batch, Layer, Instance and Group normalization differ, and in what does it
-show?
+**The question.** How do Batch, Layer, Instance and Group normalization differ, and how can one see
+it?
 
-**In short.** Only in *which* numbers share a mean and a variance. It shows in what the output
-ignores: shift and stretch each channel, and Batch normalization's output stays the same within
-:value:`batch_channel:.0e`, while that of Layer normalization changes by up to
-:value:`layer_channel:.1f`. It does not show in a histogram of all output values: for every one of
-them the mean is zero and the standard deviation at least :value:`smallest_pooled_std:.4f`.
+**In short.** Only in *which* numbers share a mean and a variance. One can see it in what the output
+ignores: when each channel is shifted and stretched, the output of Batch normalization stays the
+same within :value:`batch_channel:.0e`, while that of Layer normalization changes by up to
+:value:`layer_channel:.1f`. A histogram of all output values does not show it: for each of the four
+the mean is zero and the standard deviation at least :value:`smallest_pooled_std:.4f`.
 
 .. lead-figure::
 
@@ -121,9 +121,10 @@ for number, words in enumerate(("|mean|", "|variance - 1|")):
 # %%
 # What the output ignores
 # -----------------------
-# The other side of the same coin: shift and stretch what is pooled together as a whole, and the
-# output does not notice. In training mode, Batch normalization cannot tell the brightness that a
-# channel has over the whole batch; Layer normalization cannot tell that of a sample.
+# Shift and stretch as a whole what is pooled together, and the output stays the same. So in
+# training mode the output of Batch normalization does not depend on the brightness that a channel
+# has over the whole batch; that of Layer normalization does not depend on the brightness of a
+# sample.
 
 scale, shift = rng.uniform(0.5, 2, shape), rng.normal(size=shape)
 changes = {
@@ -149,10 +150,10 @@ print(table(rows, columns=list(changes)))
 # %%
 # Why a histogram cannot tell them apart
 # --------------------------------------
-# The notebook drew the histogram of *all* output values of each normalization, for a small block.
-# Whatever is pooled, the values together have mean zero and variance one. So the histogram says
-# next to nothing about *what* was pooled. (And its Group normalization had one group, which is
-# Layer normalization again.)
+# The teaching notebook that this site began as drew the histogram of *all* output values of each
+# normalization, for a small block. Whatever is pooled, the values together have mean zero and
+# variance one. So the histogram says next to nothing about *what* was pooled. (And its Group
+# normalization had one group, which is Layer normalization again.)
 
 small = rng.normal(3.0, 5.0, (4, 3, 2, 2))
 notebook = {

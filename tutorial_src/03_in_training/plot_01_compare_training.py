@@ -2,7 +2,7 @@
 Train with and without batch normalization
 ==========================================
 
-**The question.** How much more accurate does batch normalization make the notebook's network in the
+**The question.** How much more accurate does batch normalization make a network of sigmoids in the
 same number of steps, and how sure is that?
 
 **In short.** After 10 epochs it is more accurate by :finding:`BN - none`. With
@@ -14,12 +14,12 @@ this compares a network that trains with one that hardly does.
 
 **What was done.** This site began as a teaching notebook, whose claims it checks. The notebook's
 network (four hidden layers of 256 sigmoids, PyTorch's initial weights) was trained twice: without
-batch normalization (BN) and with it. These two are the *arms* of the
-comparison. Each was trained for 10 epochs on all 60,000 images, in batches of 128, by plain
-stochastic gradient descent at *one* learning rate, 0.1. A seed decides the initial weights and the
-order of the images. Both arms share it, so each of the 5 seeds gives one paired difference. In
-brackets above stands a 95 % *interval*: where the mean difference would probably lie if all was
-repeated with other seeds and other test images.
+batch normalization (BN) and with it. These two are the *arms* of the comparison. Each was trained
+for 10 epochs on all 60,000 images, in batches of 128, by plain stochastic gradient descent at *one*
+learning rate, 0.1. A seed decides the initial weights and the order of the images. Both arms share
+it, so each of the 5 seeds gives one paired difference. In brackets above stands a 95 % *interval*:
+where the mean difference would probably lie if everything were repeated with other seeds and other
+test images.
 """
 
 import math
@@ -70,7 +70,7 @@ print(table(rows, columns=[f"seed {seed}" for seed in seeds]))
 
 # %%
 
-# fold: draw loss and error, the figure at the top of the page
+# fold: draw loss and error, the main figure
 figure, axes = new_figure(
     1,
     2,
@@ -104,10 +104,10 @@ axes[1].axhline(100 - 100 * majority, color=COLORS["grey"], linestyle="dotted")
 label_lines(axes[1])
 
 # %%
-# In the figure at the top, a line is the mean over the seeds, and its band reaches from the lowest
-# to the highest. The dotted line is the error of always guessing the most frequent digit. The loss
-# of an image is minus the natural logarithm of the probability that the network gave to the right
-# digit; its unit is called *nat*.
+# In the main figure, a line is the mean over the seeds, and its band reaches from the lowest to the
+# highest. The dotted line is the error of always guessing the most frequent digit. The loss of an
+# image is minus the natural logarithm of the probability that the network gave to the right digit;
+# its unit is called *nat*.
 #
 # Measure the difference
 # ----------------------

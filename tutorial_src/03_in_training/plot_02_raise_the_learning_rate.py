@@ -25,13 +25,14 @@ gradient descent, in batches of 128, for 300 steps (0.7 epochs).
 default or *good* ones, with which the numbers neither shrink to nothing nor explode from layer to
 layer); the activation; and the learning rate, from 0.01 up to where training fails.
 *Held fixed:* all else.
-Rates are chosen on 5,000 images that are held out, with 3 seeds; the networks are compared on
-10,000 test images, with 5 new seeds. In brackets stands where the mean difference would probably
-lie with other seeds, other test images and another choice of the rates (a 95 % interval).
-A rate is *usable* if the network ends at an accuracy of at least :value:`level:.0%`, which is
-halfway between guessing and no mistake. So the factors above say where training breaks. The rates
-that one would choose lie below: for ReLU :value:`chosen_BN_good_weights_ReLU:.2g` with BN and
-:value:`chosen_none_good_weights_ReLU:.2g` without.
+Rates are chosen on 5,000 *held-out* images, from which no network learns, with 3 seeds; the
+networks are compared on 10,000 test images, with 5 new seeds. In brackets stands where the mean
+difference would probably lie with other seeds, other test images and another choice of the rates (a
+95 % interval). A rate is *usable* if the network ends at an accuracy of at least
+:value:`level:.0%`, which is halfway between guessing and no mistake. So the factors above say where
+training breaks. The rates that one would choose lie below: for ReLU
+:value:`chosen_BN_good_weights_ReLU:.2g` with BN and :value:`chosen_none_good_weights_ReLU:.2g`
+without.
 
 **You need** :doc:`what the length of the weights does </derivations/weights>`.
 """
@@ -166,9 +167,9 @@ LEVEL = 100 * (1 + most_frequent) / 2
 print(f"usable: an accuracy of at least {LEVEL:.1f} %")
 
 # %%
-# The rates that are tried for an arm are its *ladder*. The first ladder has steps of half a
-# decade. It shows roughly at which rate an arm first fails: training diverges (the loss becomes
-# infinite or not a number) with one of the seeds, or ends below that level.
+# The rates that are tried for an arm are its *ladder*, each of them a *rung*. The first ladder has
+# steps of half a decade. It shows roughly at which rate an arm first fails: training diverges (the
+# loss becomes infinite or not a number) with one of the seeds, or ends below that level.
 
 networks = [(arm, activation) for activation in ACTIVATIONS for arm in ARMS]
 
@@ -269,7 +270,7 @@ print(table(rows, ["largest usable rate", "chosen rate", "test (%)", "remark"]))
 
 # %%
 
-# fold: draw the error against the rate, the figure at the top of the page
+# fold: draw the error against the rate, the main figure
 alt = (
     "One panel for each activation: validation error against the learning rate, "
     "both on logarithmic axes, with a line for each arm. Below, a bar for each "
@@ -343,11 +344,10 @@ for tick, arm in zip(axes[1, 0].get_yticklabels(), ARMS.values(), strict=True):
 axes[1, 0].set_title("largest usable rate", fontsize=11)
 
 # %%
-# In the figure at the top, the upper panels show means over the seeds of the tuning, on the
-# validation images; a line ends where a seed diverges. Its colour is that of its arm below. Dashed
-# lines have PyTorch's initial weights, solid ones have good weights. In the lower panels each bar
-# reaches to the geometric mean of the largest usable rates, and a stroke stands for a seed of the
-# comparison.
+# In the main figure, the upper panels show means over the seeds of the tuning, on the validation
+# images; a line ends where a seed diverges. Its colour is that of its arm below. Dashed lines have
+# PyTorch's initial weights, solid ones have good weights. In the lower panels each bar reaches to
+# the geometric mean of the largest usable rates, and a stroke stands for a seed of the comparison.
 #
 # How much larger?
 # ----------------
@@ -564,9 +564,9 @@ for row, effect in enumerate(in_order):
 # good stays open here.
 #
 # Layer normalization, too, is compared here with PyTorch's weights. It divides by the spread over
-# the units of *one* image. Of a signal that is lost on the way, most of that spread is the same for
-# all images, so it can bring back only a part. For sigmoids, BN minus layer normalization is
-# :effect:`BN - LayerNorm, sigmoid`.
+# the units of *one* image. Where the signal has been lost on the way, most of that spread is the
+# same for all images, so dividing by it can restore only a part. For sigmoids, BN minus layer
+# normalization is :effect:`BN - LayerNorm, sigmoid`.
 
 # fold: keep the numbers and check what the words claim
 

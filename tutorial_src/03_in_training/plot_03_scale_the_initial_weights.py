@@ -7,16 +7,17 @@ why not insensitive?
 
 **In short.** Less sensitive: with it, harmless factors on the weights span
 :finding:`BN - none, harmless factors` more. Not insensitive: weights a hundred times as large cost
-it :effect:`cost of a factor of 100, BN`. The function does not notice the factor, but the training
-does: the factor becomes a learning rate.
+it :effect:`cost of a factor of 100, BN`. What the network computes does not depend on the factor,
+but its training does: the factor acts like a change of the learning rate.
 
 .. lead-figure::
 
 **What was done.** All initial weights of the hidden layers were multiplied by a factor, from 0.01
 to 100, without and with batch normalization (the two *arms*). The network has four hidden layers of
-128 ReLU units and He's initial weights, so that the factor 1 suits the network *without*
-normalization. Each arm chose its learning rate at factor 1, on 5,000 held-out images, with 3 seeds
-of its own; then 5 other seeds compared them after 300 steps (0.7 epochs) in batches of 128.
+128 ReLU units and He's initial weights (after Kaiming He; their variance is 2 divided by the number
+of inputs), so that the factor 1 suits the network *without* normalization. Each arm chose its
+learning rate at factor 1, on 5,000 *held-out* images, from which no network learns, with 3 seeds of
+its own; then 5 other seeds compared them after 300 steps (0.7 epochs) in batches of 128.
 
 **You need** :doc:`what the length of the weights does </derivations/weights>`.
 """
@@ -45,13 +46,13 @@ tolerance = 5.0  # points that a harmless factor may cost
 smallest_decades, smallest_points = 0.5, 1.0
 
 # %%
-# The function does not notice
-# ----------------------------
+# The output does not depend on the factor
+# ----------------------------------------
 # A factor on the weights in front of batch normalization multiplies the deviations from the mean
-# and the standard deviation alike, and cancels. Only the small constant under the root spoils
-# that: next to the variance it weighs as the inverse square of the factor. Below are the logits
-# (the outputs before the softmax) of the untrained network, compared with those at factor 1 and
-# without the constant.
+# and the standard deviation alike, and cancels. Only the small constant under the root prevents
+# that: compared with the variance, it is as large as the inverse square of the factor. Below are
+# the logits (the outputs before the softmax) of the untrained network, compared with those at
+# factor 1 and without the constant.
 
 x = data.standardize(data.train.images[:500]).double()
 no_eps = 1e-300  # as good as zero, which PyTorch refuses
@@ -90,12 +91,12 @@ print(
 # %%
 # The training does
 # -----------------
-# A gradient step is another matter. If the function ignores the factor, its gradient with respect
-# to the weights is *inversely* proportional to it: weights ten times as large have a gradient ten
-# times as small, and relative to their size the step is a hundred times as small. What counts is
-# their direction, and it learns at the *effective rate*: the learning rate over the square of the
-# factor. :doc:`The derivation </derivations/weights>` shows that two such trainings would be the
-# same, step by step, if gamma, beta and the output layer did not see the learning rate itself.
+# If the output does not depend on the factor, the gradient with respect to the weights is
+# *inversely* proportional to it: weights ten times as large have a gradient ten times as small, and
+# relative to their size the step is a hundred times as small. Only the direction of the weights
+# matters, and it changes at the *effective rate*: the learning rate over the square of the factor.
+# :doc:`The derivation </derivations/weights>` shows that two such trainings would be the same, step
+# by step, if gamma, beta and the output layer did not see the learning rate itself.
 
 
 def run(arm, scale, lr):
@@ -206,16 +207,16 @@ label_lines(span)
 #
 # Look for the effective rate
 # ---------------------------
-# Why two sides that differ? For the weights of the first layer the first panel below says it. The
-# gradient of small weights is large and at a right angle to them, so the first steps make them
-# longer, until the effective rate is bearable; the smallest overshoot, and end longer than those
+# Why are small factors harmless, and large ones not? The first panel below answers for the weights
+# of the first layer. The gradient of small weights is large and at a right angle to them, so the
+# first steps make them longer, and the effective rate smaller; the smallest end longer than those
 # from factor 1. Large weights have a small gradient and stay as they were.
 #
 # The other panels show the same runs twice, three factors at many rates. To the left, where the
 # hidden weights learn slowly, the factors 0.1 and 1 differ widely at one learning rate and hardly
 # at one effective rate. (With factor 10, at the same effective rate, the other parts learn a
 # hundred times as fast and do more of the work.) To the right all factors fail from the same
-# *learning rate* on: as they should if the parts that know nothing of the factor set that limit.
+# *learning rate* on, as they should if the parts that have no factor set that limit.
 
 norm = np.array(
     [results.curve(("with BN", s), "norm")[:, -1, 0] for s in scales]
@@ -317,9 +318,9 @@ assert after[:, -1].max() < 1.01 * scales[-1]  # ...large ones do not
 assert aligned < apart / 2
 
 # %%
-# Batch normalization takes the scale of the weights out of the function, not out of the training.
-# There it becomes a learning rate, which corrects itself in one direction only: the weights can
-# grow, and nothing makes them shrink.
+# With batch normalization, the scale of the weights does not change the output of the network, but
+# it changes the training, as another learning rate would. Weights that are too small correct
+# themselves, because they grow; nothing makes large ones shrink.
 #
 # **Limits.** Only the *scale* of the weights was varied, not their distribution; one perceptron of
 # ReLU units; 300 steps (0.7 epochs) at a constant rate.

@@ -12,16 +12,17 @@ weights give (:effect:`BN - none, in training, large`) and more than those of un
 
 .. lead-figure::
 
-**What was done.** The notebook's network (four hidden layers of 256 sigmoids) was trained without
-and with batch normalization, the two *arms*, from four kinds of initial weights: PyTorch's default;
-small (drawn with standard deviation 0.01); large (with standard deviation 1); and *unit gain*,
-drawn so that a small signal would pass a layer undiminished if every sigmoid sat at its centre.
-Learning rate 0.1, batches of 128, 400 steps (0.9 epochs), 5 seeds that the arms share.
+**What was done.** A network of four hidden layers of 256 sigmoids was trained without and with
+batch normalization, the two *arms*, from four kinds of initial weights: PyTorch's default; small
+(drawn with standard deviation 0.01); large (with standard deviation 1); and *unit gain*, drawn so
+that a small signal would pass a layer undiminished if every sigmoid sat at its centre. Learning
+rate 0.1, batches of 128, 400 steps (0.9 epochs), 5 seeds that the arms share.
 
-The notebook lists as a benefit: "Activations stay in high-gradient regime". Before training
+The teaching notebook that this site began as lists as a benefit: "Activations stay in high-gradient
+regime". Before training
 :doc:`that was false of default weights </gallery/02_inside_a_network/plot_02_follow_the_signal>`
-and :doc:`true of large ones </gallery/02_inside_a_network/plot_03_saturate_on_purpose>`. But to
-stay is to be there later, too.
+and :doc:`true of large ones </gallery/02_inside_a_network/plot_03_saturate_on_purpose>`. Here it is
+tested during training.
 
 **You need** :doc:`saturation </gallery/02_inside_a_network/plot_03_saturate_on_purpose>`.
 """
@@ -96,17 +97,17 @@ figure.legend(
 )
 
 # %%
-# The level with batch normalization is no accident. It is the mean slope of a sigmoid whose input
-# has a normal distribution of mean zero and variance one, computed here. It can move only as the
-# learned scale and shift move, or the shape of the distribution; in so few steps, hardly.
+# The level with batch normalization can be computed: it is the mean slope of a sigmoid whose input
+# has a normal distribution of mean zero and variance one. It can move only as the learned scale and
+# shift move, or the shape of the distribution; in so few steps, hardly.
 
 z, weights = np.polynomial.hermite_e.hermegauss(50)
 normal_slope = weights @ (1 / (2 + 2 * np.cosh(z))) / weights.sum()
 print(f"mean slope for a standard normal input: {normal_slope:.4f}")
 
 # %%
-# Answer the claim
-# ----------------
+# Test the claim
+# --------------
 # Is the slope greater with batch normalization than without: at the start, averaged over the
 # evaluations during training, and at the end? A difference of less than 0.01 does not matter.
 
@@ -137,7 +138,7 @@ for init in inits:
 print(evidence.table())
 
 # %%
-# The sign is decided before the first step, and stays.
+# The sign of each difference is there before the first step, and stays.
 #
 # Why a steep slope is not the point
 # ----------------------------------
@@ -193,9 +194,9 @@ print("slope of the top layer without BN, end over start")
 print(table(rows, columns=[f"seed {seed}" for seed in seeds]))
 
 # %%
-# The rival that has a fair chance tells it best: the network of unit gain trains without batch
-# normalization, too. Batch normalization makes its sigmoids much steeper. What is that worth in
-# accuracy, at this learning rate?
+# The fairest comparison is that from weights of unit gain, with which the network trains without
+# batch normalization, too. Batch normalization makes its sigmoids much steeper. By how much does
+# the accuracy differ, at this learning rate?
 
 worth = evidence.compare(
     "BN - none, accuracy, unit gain",
@@ -241,12 +242,11 @@ assert np.abs(drift["default"] - 1).max() < 0.02
 
 # %%
 # Batch normalization does not keep sigmoids steep. It keeps them at one slope, from all initial
-# weights: more than large weights give, less than small ones do. What is worth having is a signal,
-# forward and backward.
+# weights: more than large weights give, less than small ones do.
 #
 # **Limits.** One network, one learning rate, less than one epoch. It answers a claim about slopes.
 # It does not show that a network learns *because* its sigmoids are steep, or flat.
 #
-# **Try it.** Add a line ``"medium": 0.1,`` to ``inits``: a panel more appears.
+# **Try it.** Add a line ``"medium": 0.1,`` to ``inits``: another panel appears.
 #
 # Next: :doc:`repeat the paper's experiment <plot_05_repeat_the_paper>`.

@@ -2,7 +2,7 @@
 Repeat the paper's experiment
 =============================
 
-**The question.** What does the experiment show with which batch normalization was introduced?
+**The question.** What does the experiment in the paper that introduced batch normalization show?
 
 **In short.** With one choice of what the paper leaves out, batch normalization reaches 95 % after
 :value:`to_level_with:,.0f` steps instead of :value:`to_level_without:,.0f`. After 50,000 steps its
@@ -14,7 +14,7 @@ part that is the definition of the layer.
 **What was done.** As the paper says: binary images, three hidden layers of 100 sigmoids each,
 weights from a normal distribution, 60 images a step, 50,000 steps (50 epochs), test images to
 judge; without and with batch normalization, the two *arms*. As it does not say: plain gradient
-descent at rate 0.1, weights of standard deviation 0.1, a pixel is ink from half of full ink on.
+descent at rate 0.1, weights of standard deviation 0.1, pixels of at least half of full ink are ink.
 5 seeds that the arms share.
 
 **You need** :doc:`the first comparison <plot_01_compare_training>`.
@@ -174,12 +174,12 @@ print(
 print(f"band of a standard normal input: {wide:.2f}")
 
 # %%
-# The figure of the paper can be had again, and so can its claim: the same accuracy in fewer steps.
-# In the end less is left of the lead. And what is steady with batch normalization is where the
-# inputs lie and how widely they spread. That is no discovery: the layer subtracts the mean and sets
-# the width, at first to that of a distribution of variance one; afterwards only beta, gamma and the
-# shape can move them. (The lines shake because the running averages do: each remembers only the
-# last batches.)
+# The figure of the paper can be reproduced, and so can its claim: the same accuracy in fewer steps.
+# At the end the lead is smaller. And what is steady with batch normalization is where the inputs
+# lie and how widely they spread. That follows from the definition: the layer subtracts the mean and
+# sets the width, at first to that of a distribution of variance one; afterwards only beta, gamma
+# and the shape can move them. (The lines shake because the running averages do: each remembers only
+# the last batches.)
 #
 # Gather the statistics as the paper does
 # ---------------------------------------
@@ -252,9 +252,9 @@ assert (
 )  # either way of gathering will do
 
 # %%
-# The experiment repeats, and its figure may still be taken for more than it is. That the inputs of
-# the sigmoids become steady is for the greater part the definition of the layer, not an explanation
-# of why it helps. And how much it helps was decided by two numbers that the paper does not give.
+# The experiment can be repeated, but its figure explains less than it seems to. That the inputs of
+# the sigmoids become steady is for the greater part the definition of the layer, not a reason why
+# it helps. And how much it helps was decided by two numbers that the paper does not give.
 #
 # **Limits.** One learning rate and one scale of the weights, which the paper does not state; one
 # network of sigmoids.

@@ -131,8 +131,8 @@ figure.supxlabel("learning rate", fontsize=12)
 
 # %%
 # Each square is the mean over the seeds, of test accuracy in percent, or of the difference in
-# percentage points. The gap can be had in almost any size, zero included. Where it is largest, the
-# other network has not begun to learn, or has been thrown off by the rate.
+# percentage points. The gap can have almost any size, zero included. Where it is largest, the
+# network without batch normalization has not begun to learn, or the rate is too large for it.
 #
 # Let each arm choose
 # -------------------
@@ -220,9 +220,8 @@ assert (
 )  # ...and many more
 
 # %%
-# One pair of curves answers no question about batch normalization except the one that its author
-# chose. What holds over the map is not a gap of some size, but that with the layer more of the map
-# trains.
+# One pair of curves shows the gap at one choice of the learning rate and of the weights. Over the
+# map the gap has no typical size; what holds is that with the layer more of the map trains.
 #
 # **Limits.** 600 steps, less than one epoch; sigmoids, which need good initial weights most; the
 # frame of the map.

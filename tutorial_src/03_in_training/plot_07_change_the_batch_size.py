@@ -20,9 +20,9 @@ drawn.
 and 128 images, and with three normalizations: over the batch (BN), over 16 groups of units of one
 image (GN), and over all units of one image, layer normalization (LN). Each pair of a normalization
 and a batch size is an *arm* of the study. All arms saw 8,192 images (0.15 epochs), so that smaller
-batches took more steps. Each arm chose its learning rate on 5,000 held-out images, with 3 seeds of
-its own; then 5 other seeds compared the arms on the test images. A seed decides the initial weights
-and the order of the images, and the arms share it.
+batches took more steps. Each arm chose its learning rate on 5,000 *held-out* images, from which no
+network learns, with 3 seeds of its own; then 5 other seeds compared the arms on the test images. A
+seed decides the initial weights and the order of the images, and the arms share it.
 
 **You need** :doc:`the backward pass </derivations/backward>`.
 """
@@ -126,8 +126,8 @@ print(table(rows, columns=["(m - 2)/m", "share that passes"]))
 #
 # Yet the weights before the layer do get a gradient. It comes from the few units whose two inputs
 # happen to be nearly equal. There the variance is as small as :math:`\epsilon`, and the factor
-# :math:`r` is huge. So at each step most weights are left alone and a few get a kick; how violent
-# it is depends on the pair. With GN a pair is nothing special.
+# :math:`r` is huge. So at each step most weights hardly change and a few change much: they get a
+# *kick*, whose size depends on the pair. With GN a pair is nothing special.
 
 
 def weight_gradient(arm, m, number):
@@ -351,11 +351,11 @@ assert while_training.values.max() < afterwards.values.min()
 # at one batch size, and the line of one normalization is not the effect of the batch size alone. In
 # a convolution every image brings many pixels to the statistics: 2 images with maps of 14 × 14
 # pixels give :math:`m = 392`. So :math:`m` is not the number of images, and this study does *not*
-# show which batches other networks bear. (Neighbouring pixels resemble each other, so 392 of them
-# tell less than 392 images would.)
+# show how small batches of other networks may be. (Neighbouring pixels resemble each other, so 392
+# of them tell less than 392 images would.)
 #
 # **Try it.** Add a line ``"pairs": "group:64",`` to ``norms``. It is GN over groups of 2 units, so
-# that its pool holds 2 values at every batch size. A line more appears in the figure; with batches
+# that its pool holds 2 values at every batch size. Another line appears in the figure; with batches
 # of 32 and 128 it is near the error of guessing.
 #
 # Next: :doc:`train on few images <plot_08_train_on_few_images>`.

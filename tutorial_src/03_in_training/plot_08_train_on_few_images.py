@@ -369,7 +369,7 @@ print(evidence.table())
 
 # %%
 
-# fold: draw the differences, the figure at the top of the page
+# fold: draw the differences, the main figure
 alt = (
     "Rows of differences in test accuracy with their intervals, around zero. "
     "Above: batch normalization, weight decay and dropout compared in pairs, "
@@ -401,7 +401,7 @@ axes[1].set(title="BN \N{MINUS SIGN} none, each at its best rate")
 # %%
 # Look for the reason
 # -------------------
-# If the constants did as well as BN, the batch would have no part in it. If BN leads only at its
+# If the constants did as well as BN, the batch would not be the reason. If BN leads only at its
 # own, greater rate, the rate is what helps. And if noise is what helps, smaller parts of the whole
 # batch should do better than the whole.
 

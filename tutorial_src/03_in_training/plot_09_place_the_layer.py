@@ -19,14 +19,15 @@ or sigmoid) or *after* it (linear map, ReLU or sigmoid, batch normalization), in
 hidden layers of 256 units. Their initial weights were PyTorch's, or *good* ones with which the
 spread of a signal stays about equal from layer to layer without any normalization: for ReLU, He's
 weights (after Kaiming He; their variance is 2 divided by the number of inputs), for sigmoids larger
-ones, of *unit gain*, which make up for the small slope of a sigmoid. Each of these arms chose its
-learning rate on 5,000 held-out images, with 3 seeds of its own; then 10 other seeds compared them
-after 300 steps (0.7 epochs) in batches of 128.
+ones, of *unit gain*, which make up for the small slope of a sigmoid. Each of these networks, the
+*arms* of the study, chose its learning rate on 5,000 *held-out* images, from which no network
+learns, with 3 seeds of its own; then 10 other seeds compared them after 300 steps (0.7 epochs) in
+batches of 128.
 
 :cite:t:`ioffe2015batch` put the layer before the nonlinearity, where they expected its inputs to
 have the more stable distribution. Soon others reported better results with the layer after it, and
-the forums have not agreed since. Many of the answers rest on one run for each placement, at one
-learning rate.
+both can be read in forums. Many of the answers rest on one run for each placement, at one learning
+rate.
 
 **You need** :doc:`what the layer does to a bias </derivations/weights>`.
 """
@@ -259,8 +260,8 @@ assert apart[sigmoid].max() < 1e-5  # nothing but rounding...
 assert apart[relu][0] < 1e-5 < 1e-3 < apart[relu][-1]
 
 # %%
-# **Limits.** Perceptrons with four hidden layers, 300 steps (0.7 epochs), images of digits. Where
-# convolutions, residual connections or long schedules are at stake, this is no evidence.
+# **Limits.** Perceptrons with four hidden layers, 300 steps (0.7 epochs), images of digits. For
+# convolutions, residual connections or long schedules it is no evidence.
 #
 # **Try it.** Add a block ``"tanh": {"activation": "tanh", "good": "unit gain", "rates": (0.03, 0.1,
 # 0.3, 1.0)}`` to ``activations``: the tables, the rows and a panel follow.
