@@ -30,6 +30,6 @@ def add_link(app: Sphinx, page: str, _template: str, context: dict[str, Any], _:
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register it."""
-    app.add_config_value("colab_site", "", "html", types=frozenset({str}))
+    app.setup_extension("take_along")  # whose setting it reads
     app.connect("html-page-context", add_link)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -65,19 +65,18 @@ def bare_environment(folder: Path) -> dict[str, str]:
     for command in (
         (sys.executable, "-m", "venv", str(folder / "venv")),
         ("python", "-m", "pip", "install", "--quiet", "ipykernel"),
-        ("python", "-m", "ipykernel", "install", f"--prefix={folder}", f"--name={KERNEL}"),
+        ("python", "-m", "ipykernel", "install", "--sys-prefix", f"--name={KERNEL}"),
     ):
-        found = shutil.which(command[0], path=variables["PATH"]) or command[0]
-        subprocess.run((found, *command[1:]), check=True, cwd=folder, env=variables)
-    os.environ["JUPYTER_PATH"] = str(folder / "share" / "jupyter")  # here it is looked for
+        subprocess.run(command, check=True, cwd=folder, env=variables)
+    os.environ["JUPYTER_PATH"] = str(folder / "venv/share/jupyter")  # here it is looked for
     return variables
 
 
 def outside(variables: Mapping[str, str], folder: Path) -> dict[str, str]:
     """Return variables without those that lead into this checkout, or to its Python."""
-    named = ("PYTHON", "VIRTUAL_ENV", "BN_TUTORIAL")
+    left_out = ("PYTHON", "VIRTUAL_ENV")
     return {
-        **{k: v for k, v in variables.items() if str(ROOT) not in v and not k.startswith(named)},
+        **{k: v for k, v in variables.items() if str(ROOT) not in v and not k.startswith(left_out)},
         "PATH": os.pathsep.join([str(folder / "venv" / "bin"), os.defpath]),
         "PIP_CONSTRAINT": str(folder / "constraints.txt"),
         "IPYTHONDIR": str(folder / "ipython"),  # not the user's

@@ -32,7 +32,7 @@ from importlib.util import find_spec
 if not find_spec("bn_tutorial"):
     %pip install --quiet {}"""
 BESIDE = """
-# The file lies beside this notebook in the archive (.zip) that the page offers: keep it there."""
+# The file comes with it, in the archive (.zip) at the foot of its page: keep both in one folder."""
 PLAIN = """\
 # Install what this notebook uses, unless it is there.
 %pip install --quiet torch torchvision"""
@@ -70,7 +70,7 @@ def equip(files: dict[str, Path], around: notebook_text.Around, wheel: Path, add
     is_ours = "bn_tutorial" in script
     lies_beside = is_ours and not address
     what = f"{address}{wheel.name}" if is_ours else "torch torchvision"
-    where = " (the file lies beside this one in the archive)" if lies_beside else ""
+    where = " (the file comes with this one, in the archive)" if lies_beside else ""
     files[".py"].write_text(f"# This needs: pip install {what}{where}\n{script}", encoding="utf-8")
 
     notebook = json.loads(files[".ipynb"].read_text(encoding="utf-8"))
@@ -107,5 +107,6 @@ def finish(app: Sphinx, error: Exception | None) -> None:
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register it."""
+    app.add_config_value("colab_site", "", "html", types=frozenset({str}))
     app.connect("build-finished", finish)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -47,11 +47,10 @@ def test_reader_has_no_variable_of_the_checkout(tmp_path):
         "PATH": f"{ROOT}/.nox/docs/bin:/usr/bin",
         "VIRTUAL_ENV": "/elsewhere",
         "PYTHONPATH": "/elsewhere",
-        "BN_TUTORIAL_CACHE": "/elsewhere",
         "SOME_FOLDER": f"{ROOT}/docs",
         "LANG": "C.UTF-8",
     }
     variables = run_notebooks.outside(mine, tmp_path)
     assert variables["LANG"] == "C.UTF-8"
-    assert not variables.keys() & {"VIRTUAL_ENV", "PYTHONPATH", "BN_TUTORIAL_CACHE", "SOME_FOLDER"}
+    assert not variables.keys() & {"VIRTUAL_ENV", "PYTHONPATH", "SOME_FOLDER"}
     assert not any(str(ROOT) in value for value in variables.values())

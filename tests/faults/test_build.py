@@ -15,7 +15,8 @@ CONF = f"""
 import sys
 
 sys.path.insert(0, {str(ROOT / "docs" / "_ext")!r})
-extensions = ["fresh", "experiments", "check_log", "myst_nb", "sphinx_gallery.gen_gallery"]
+extensions = ["fresh", "experiments", "check_log", "take_along"]
+extensions += ["myst_nb", "sphinx_gallery.gen_gallery"]
 exclude_patterns = ["_build", "gallery/**/*.ipynb"]
 html_context = {{}}
 html_copy_source = False
@@ -84,6 +85,7 @@ def write(root, level):
         "bn_tutorial/__init__.py": "",
         "docs/conf.py": CONF,
         "docs/index.md": INDEX,
+        "docs/references.bib": "",
         "docs/proof.md": PAGE.format(level=level),
         "tutorial_src/GALLERY_HEADER.rst": "Gallery\n=======\n",
         "tutorial_src/01_a/GALLERY_HEADER.rst": "Section\n-------\n",
