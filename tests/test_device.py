@@ -222,7 +222,7 @@ def test_page_probes_its_networks_on_the_device(name, forwards):
 
 def test_there_are_pages_in_each_part_that_probe_networks():
     parts = {name.split("/")[1] for name in PAGES}
-    assert {"02_inside_a_network", "03_in_training", "questions.md", "exercises.md"} <= parts
+    assert {"02_inside_a_network", "03_in_training", "exercises.md"} <= parts
 
 
 FAULTS = {

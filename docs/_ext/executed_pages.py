@@ -26,6 +26,7 @@ from bn_tutorial.fingerprint import Sources
 
 logger = logging.getLogger(__name__)
 
+LIBRARIES = ("keras", "onnx", "onnxruntime", "onnxscript")  # what pages alone use
 WIDGETS = Path(__file__).with_name("widget_data.py")
 CHECKING = re.compile(r'^\w+ = Checks\("([\w/-]+)"\)$', re.MULTILINE)
 
@@ -37,7 +38,8 @@ def prepare(docs: Path, config: Config, sources: Sources, data: str) -> None:
     if WIDGETS.is_file():
         code.append(WIDGETS.read_text(encoding="utf-8"))  # what they show is checked on the pages
     pages = docs / "_build" / "executed-pages"
-    cache = pages / state.mark_of(code, sources, data)[:16]
+    mark = state.mark_of(code, sources, data)
+    cache = pages / fingerprint.of(mark, fingerprint.versions(*LIBRARIES))[:16]
     for old in set(pages.glob("*")) - {cache}:
         if old.is_dir():  # a file is the system's, such as .DS_Store
             shutil.rmtree(old)

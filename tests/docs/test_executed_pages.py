@@ -96,6 +96,13 @@ def test_another_state_of_the_package_has_another_cache(cache, docs, prepare):
     assert not cache.exists()
 
 
+def test_another_version_of_a_library_that_only_pages_use_has_another_cache(
+    cache, prepare, monkeypatch
+):
+    monkeypatch.setattr(executed_pages, "LIBRARIES", ())
+    assert executed_pages.cache_of(prepare()) != cache
+
+
 def test_each_state_of_a_page_has_its_own_counts():
     app = SimpleNamespace(config=None, srcdir=executed_pages.Path("docs"))
     more = PAGE.replace("\n```\n", "\nmore = 1\n```\n")
