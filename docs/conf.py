@@ -16,6 +16,8 @@ extensions = [
     "experiments",  # then: it decides on the data and on what has to run
     "plain_files",
     "katex",
+    "search_engine",
+    "search_index",
     "evidence_roles",
     "forest",
     "comparisons",
@@ -107,7 +109,10 @@ html_title = project
 html_static_path = ["_static"]
 html_css_files = ["site.css", "equations.css"]
 html_favicon = "_static/favicon.svg"
-html_additional_pages = {"404": "404.html"}  # what a server shows for an address that is none
+html_additional_pages = {
+    "404": "404.html",  # what a server shows for an address that is none
+    "search": "search.html",
+}
 html_baseurl = ""  # where the site is published, if it is: for previews of links, and notebooks
 open_graph_image = "_images/sphx_glr_plot_02_follow_the_signal_thumb.png"
 html_last_updated_fmt = "%d %B %Y"  # SOURCE_DATE_EPOCH is honoured

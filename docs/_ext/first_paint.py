@@ -17,8 +17,10 @@ from lightningcss import process_stylesheet
 from policy import BEFORE_PAINT, policy
 from sphinx.application import Sphinx
 
-# The gallery has no tags (accessible.py), and the theme's icons are a font (icon_font.py).
-UNUSED = ("sg-tags.js", "scripts/fontawesome.js")
+# The gallery has no tags (accessible.py), the theme's icons are a font (icon_font.py), and the
+# search is MiniSearch's (search_engine.py).
+UNUSED = ("sg-tags.js", "scripts/fontawesome.js", "sphinx_highlight.js")
+UNUSED += ("searchtools.js", "language_data.js")
 FOR_OTHERS = ("*.map", "webpack-macros.html")  # for who develops the theme
 WITHOUT_SCRIPTS = "without-scripts.css"
 MAP = re.compile(r"\n//# sourceMappingURL=\S*\s*\Z")

@@ -24,14 +24,27 @@ addEventListener("afterprint", () => {
   root.dataset.theme = root.dataset.shown;
 });
 
-// The search page is there to type into.
-document.querySelector(".bd-search-container input")?.focus();
-
-// Search: explanations come before the lists of functions, unless a function's whole name was
-// typed; and a page that is read from the disk may not open the others to quote them.
-if (typeof Scorer !== "undefined") {
-  const wholeName = Scorer.objNameMatch + Scorer.objPrio[1];
-  Scorer.score = ([page, , , , score]) =>
-    page.startsWith("api/") && score < wholeName ? score / 10 : score;
+// The words that were searched for are marked in the section that was found.
+const searched = new URLSearchParams(location.search).get("highlight")?.trim();
+if (searched && CSS.highlights) {
+  const place = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  const section = place?.matches("dt") // an entry of the glossary, or a function
+    ? [place, place.nextElementSibling]
+    : [place?.closest("section") ?? document.querySelector(".bd-article")];
+  const words = searched.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&").replace(/\s+/g, "|");
+  const word = new RegExp(`(?<![\\p{L}\\p{N}])(${words})(?![\\p{L}\\p{N}])`, "giu");
+  const ranges = [];
+  for (const part of section) {
+    const texts = document.createTreeWalker(part, NodeFilter.SHOW_TEXT);
+    while (texts.nextNode()) {
+      const text = texts.currentNode;
+      for (const { 0: found, index } of text.data.matchAll(word)) {
+        const range = new Range();
+        range.setStart(text, index);
+        range.setEnd(text, index + found.length);
+        ranges.push(range);
+      }
+    }
+  }
+  CSS.highlights.set("searched", new Highlight(...ranges));
 }
-if (location.protocol === "file:") DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;

@@ -57,9 +57,17 @@ RUN_AXE = """async ([also, only]) => {
 # A formula has hundreds of boxes, hidden from assistive technology; one each has its colour.
 SIMPLIFY = """() => { for (const formula of document.querySelectorAll(".katex-html"))
   formula.replaceChildren(formula.textContent); }"""
-FOUND = re.compile("found|did not match")
-HITS = """() => [...document.querySelectorAll("#search-results ul.search li a")]
-  .map(link => link.getAttribute("href").split(/[?#]/)[0])"""
+FOUND = re.compile("found|best first|No section")
+# What the search names for each query, as page.html#anchor, and how long it took (milliseconds).
+ANSWERS = """queries => queries.map(query => {
+  const field = document.querySelector(".bd-search-container input");
+  field.value = query;
+  const before = performance.now();
+  field.dispatchEvent(new Event("input"));
+  const took = performance.now() - before;
+  const links = [...document.querySelectorAll("#search-results a")];
+  return [links.map(link => link.getAttribute("href").replace(/\\?[^#]*/, "")), took];
+})"""
 # A style sheet that the page's policy lets in, because no element holds it.
 AT_ONCE = """() => { const sheet = new CSSStyleSheet();
   sheet.replaceSync("*, ::before, ::after { transition: none !important; }");
@@ -155,11 +163,11 @@ def examine(context: BrowserContext, root: str, name: str) -> Visit:
 
 def await_results(page: Page) -> None:
     """Wait until the search has answered (Playwright's own waiting would evaluate a string)."""
-    page.locator("#search-results", has_text=FOUND).wait_for()
+    page.locator("#search-status", has_text=FOUND).wait_for()
 
 
-def first_hits(page: Page, root: str, query: str, count: int = 3) -> list[str]:
-    """Return the pages that the search of the site names first."""
-    page.goto(f"{root}/search.html?q={quote(query)}")
+def search(page: Page, root: str, queries: list[str]) -> list[tuple[list[str], float]]:
+    """Return what the search of the site names for each query, and how long it takes for it."""
+    page.goto(f"{root}/search.html?q={quote(queries[0])}")
     await_results(page)
-    return list(dict.fromkeys(page.evaluate(HITS)))[:count]
+    return [tuple(answer) for answer in page.evaluate(ANSWERS, queries)]

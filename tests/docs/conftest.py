@@ -15,6 +15,7 @@ import katex_engine
 import matplotlib.pyplot as plt
 import npm_package
 import pytest
+import search_engine
 import widget_data
 from bs4 import BeautifulSoup
 from measured_pages import Measured
@@ -29,7 +30,8 @@ CONF = f"""
 import runpy
 
 globals().update(runpy.run_path({str(DOCS / "conf.py")!r}))
-extensions = [name for name in extensions if name not in ("experiments", "plain_files", "katex")]
+left_out = ("experiments", "plain_files", "katex", "search_engine")
+extensions = [name for name in extensions if name not in left_out]
 html_title = "Norms & <layers>"  # templates are not escaped by themselves
 html_context["data"] = {{name: f"The {{name}} & <more>" for name in ("title", "source", "licence")}}
 html_context["data"]["name"] = "digits"
@@ -156,16 +158,25 @@ def real_site(tmp_path_factory):
     return site
 
 
-@pytest.fixture(scope="session")
-def katex(own_cache):
-    """The archive of KaTeX, fetched as a build does it. Where tests must run (CI), they do."""
+def fetched(package, folder):
+    """The archive of a package, fetched as a build does it. Where tests must run (CI), they do."""
     try:
-        npm_package.files(katex_engine.KATEX)
+        npm_package.files(package)
     except OSError as error:
         if os.environ.get("CI"):
             raise
-        pytest.skip(f"KaTeX cannot be fetched: {error}")
-    return own_cache / f"katex-{katex_engine.KATEX.version}.tgz"
+        pytest.skip(f"{package.name} cannot be fetched: {error}")
+    return folder / f"{package.name}-{package.version}.tgz"
+
+
+@pytest.fixture(scope="session")
+def katex(own_cache):
+    return fetched(katex_engine.KATEX, own_cache)
+
+
+@pytest.fixture(scope="session")
+def minisearch(own_cache):
+    return fetched(search_engine.MINISEARCH, own_cache)
 
 
 RECORDING = {

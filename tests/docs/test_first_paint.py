@@ -114,9 +114,18 @@ def test_of_what_bootstrap_can_make_pages_ask_for_these_alone(real_site):
     assert asked <= {"dropdown", "tooltip"}  # else first_paint.NEVER_MADE leaves out too much
 
 
-def test_index_of_the_search_is_loaded_where_it_is_searched(real_site):
-    loaded = {name: real_site.html(name).count("searchindex.js") for name in ("index", "search")}
+@pytest.mark.parametrize("script", ["minisearch.js", "sections.js", "find.js", "page.js"])
+def test_search_is_loaded_where_it_is_searched(real_site, script):
+    loaded = {name: real_site.html(name).count(script) for name in ("index", "search")}
     assert loaded == {"index": 0, "search": 1}
+
+
+def test_search_of_sphinx_is_not_published(real_site):
+    scripts = {path.name for path in real_site.folder.rglob("*.js")}
+    assert "sections.js" in scripts
+    assert not {"searchindex.js", "searchtools.js", "language_data.js"} & scripts
+    assert "sphinx_highlight.js" not in scripts
+    assert "sphinx_highlight" not in real_site.html("index")
 
 
 def test_what_is_for_who_develops_the_theme_is_not_published(real_site):
