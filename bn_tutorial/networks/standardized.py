@@ -52,7 +52,9 @@ class Standardized(nn.Module):
         return self.gain * (self.factor / math.sqrt(weight[0].numel())) * standard
 
 
-def standardize(layer: nn.Linear | nn.Conv2d, kind: str, factor: float = RELU_GAIN) -> None:
+def standardize(
+    layer: nn.Linear | nn.Conv1d | nn.Conv2d, kind: str, factor: float = RELU_GAIN
+) -> None:
     """Let a layer compute with standardized weights from now on.
 
     Parameters
