@@ -1,0 +1,199 @@
+"""What a loader yields: how a model is run on it, and how well it does.
+
+A batch may be a tensor, inputs and targets, or a dictionary; for the rest there is ``forward``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+Forward = Callable[[nn.Module, Any], Any]
+Loss = Callable[[Any, Any], Tensor]
+
+_TARGETS = ("labels", "label", "targets", "target", "y")
+_OUTPUTS = ("logits", "out", "output")
+
+
+class Batches:
+    """The first batches of a loader, as often as they are wanted.
+
+    Parameters
+    ----------
+    loader : iterable
+        What yields batches. An iterator, which yields them once only, is read at once, and what it
+        has yielded is kept.
+    count : int
+        How many at most.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the loader is no iterable, or yields no batch.
+    """
+
+    def __init__(self, loader: Iterable[Any], count: int) -> None:
+        if not isinstance(loader, Iterable):
+            raise TypeError(
+                f"loader is a {type(loader).__name__}, expected one that yields batches"
+            )
+        if isinstance(loader, Tensor):
+            raise TypeError(
+                "loader is a Tensor, expected one that yields batches, such as [tensor]"
+            )
+        self._again = list(islice(loader, count)) if isinstance(loader, Iterator) else loader
+        self._count = count
+
+    def __iter__(self) -> Iterator[Any]:
+        """Yield the batches."""
+        found = False
+        for batch in islice(self._again, self._count):
+            found = True
+            yield batch
+        if not found:
+            raise ValueError("the loader yields no batch: there is nothing to examine with")
+
+
+def run(model: nn.Module, batch: Any, forward: Forward | None) -> tuple[Any, Any]:
+    """Run a model on a batch; return its output, and the target or None.
+
+    The batch is taken to the device of the model and, if all its parameters have one precision, to
+    that. With ``forward``, what that returns: an output, or an output and a target.
+
+    Raises
+    ------
+    TypeError
+        If the batch is of no known kind.
+    """
+    batch = _moved(batch, *_home(model))
+    if forward is not None:
+        result = forward(model, batch)
+        return result if isinstance(result, tuple) and len(result) == 2 else (result, None)
+    if isinstance(batch, Tensor):
+        return model(batch), None
+    if isinstance(batch, list | tuple) and len(batch) in (1, 2) and isinstance(batch[0], Tensor):
+        return model(batch[0]), batch[1] if len(batch) == 2 else None
+    if isinstance(batch, Mapping):
+        given = [key for key in _TARGETS if key in batch]
+        inputs = {key: value for key, value in batch.items() if key not in given[:1]}
+        target = batch[given[0]] if given else None
+        alone = len(inputs) == 1
+        return (model(*inputs.values()) if alone else model(**inputs)), target
+    kind = type(batch).__name__ + (f" of {len(batch)}" if isinstance(batch, list | tuple) else "")
+    raise TypeError(
+        f"the loader yields a {kind}, expected a tensor, (inputs, targets) or a dictionary: "
+        "give forward=lambda model, batch: (output, target)"
+    )
+
+
+def size(batch: Any) -> int:
+    """Return the number of samples: the length of the first tensor that is found, else 0."""
+    if isinstance(batch, Tensor):
+        return len(batch) if batch.ndim else 0
+    if isinstance(batch, Mapping):
+        batch = batch.values()
+    if isinstance(batch, Iterable) and not isinstance(batch, str | bytes):
+        return next((found for part in batch if (found := size(part))), 0)
+    return 0
+
+
+def tensor_of(output: Any) -> Tensor | None:
+    """Return the tensor of predictions among what a model returns, or None."""
+    if isinstance(output, Tensor):
+        return output
+    for name in _OUTPUTS:
+        found = output.get(name) if isinstance(output, Mapping) else getattr(output, name, None)
+        if isinstance(found, Tensor):
+            return found
+    parts = output.values() if isinstance(output, Mapping) else output
+    if isinstance(parts, Iterable):
+        return next((part for part in parts if isinstance(part, Tensor)), None)
+    return None
+
+
+@dataclass
+class Score:
+    """How well a model does on batches: of each, its loss, and how many samples are right.
+
+    Attributes
+    ----------
+    losses, right, counts : list
+        By batch; no losses or numbers of right samples where they are not known.
+    """
+
+    losses: list[float] = field(default_factory=list)
+    right: list[int] = field(default_factory=list)
+    counts: list[int] = field(default_factory=list)
+
+    def add(self, output: Any, target: Any, loss: Loss | None) -> None:
+        """Score one batch."""
+        value, right, count = _judged(output, target, loss)
+        self.counts.append(count)
+        if value is not None:
+            self.losses.append(float(value))
+        if right is not None:
+            self.right.append(int(right))
+
+    @property
+    def loss(self) -> float | None:
+        """The mean loss."""
+        pairs = list(zip(self.losses, self.counts, strict=False))
+        total = sum(count for _, count in pairs)
+        return sum(loss * count for loss, count in pairs) / total if total else None
+
+    @property
+    def accuracy(self) -> float | None:
+        """The share of samples that are right."""
+        return sum(self.right) / sum(self.counts) if self.right and sum(self.counts) else None
+
+
+def _judged(output: Any, target: Any, loss: Loss | None) -> tuple[Any, Any, int]:
+    """Return loss and number of right samples, or None, and the number of samples."""
+    y = tensor_of(output)
+    count = target.numel() if isinstance(target, Tensor) else (len(y) if y is not None else 1)
+    value = loss(output, target) if loss is not None else getattr(output, "loss", None)
+    if y is None or not isinstance(target, Tensor):
+        return value, None, count
+    y = y.float() if y.dtype in (torch.float16, torch.bfloat16) else y
+    target = target.to(y.device)
+    right = None
+    whole = not (target.is_floating_point() or target.is_complex())
+    if whole and y.ndim == target.ndim + 1 and y.shape[1:2] != (1,):
+        if y.shape[:1] + y.shape[2:] == target.shape:  # logits of classes
+            right = (y.argmax(1) == target).sum()
+            value = functional.cross_entropy(y, target.long()) if value is None else value
+    elif y.numel() == target.numel():
+        y = y.reshape(target.shape)
+        if whole:  # logits of yes and no
+            right = ((y > 0) == (target > 0)).sum()
+            other = functional.binary_cross_entropy_with_logits
+            value = other(y, target.to(y.dtype)) if value is None else value
+        elif value is None:
+            value = functional.mse_loss(y, target.to(y.dtype))
+    return value, right, count
+
+
+def _home(model: nn.Module) -> tuple[torch.device | None, torch.dtype | None]:
+    """Return where the model is, and the one precision that it has, if it is one."""
+    tensors = [*model.parameters(), *model.buffers()]
+    kinds = {tensor.dtype for tensor in model.parameters() if tensor.is_floating_point()}
+    return (tensors[0].device if tensors else None), (kinds.pop() if len(kinds) == 1 else None)
+
+
+def _moved(part: Any, device: torch.device | None, dtype: torch.dtype | None) -> Any:
+    """Take the tensors of a batch to the model; only inputs' precision follows the model's."""
+    if isinstance(part, Tensor):
+        return part.to(device, dtype if part.is_floating_point() else None)
+    if isinstance(part, Mapping):
+        return {key: _moved(value, device, dtype) for key, value in part.items()}
+    if isinstance(part, tuple) and hasattr(part, "_fields"):  # a named one
+        return type(part)(*(_moved(value, device, dtype) for value in part))
+    if isinstance(part, list | tuple):
+        return type(part)(_moved(value, device, dtype) for value in part)
+    return part

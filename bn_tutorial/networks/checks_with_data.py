@@ -1,0 +1,461 @@
+"""What batches show of a model: each check is a generator of findings from :class:`Trials`.
+
+The thresholds are sizes of effects, not levels of significance: against the noise of averaging,
+even a healthy model differs significantly. Each stands before the checks with its reason.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from bn_tutorial.networks.batches import Score
+from bn_tutorial.networks.checks_without_data import LEFT, UPDATE, averaged, left, window
+from bn_tutorial.networks.gather import apart, has_statistics, pools_batch
+from bn_tutorial.networks.report import Finding, shorten
+from bn_tutorial.networks.trials import Offset, Trials, offset
+
+#: Standard deviations that running statistics may be off: healthy residual networks had 0.01, those
+#: with swapped momentum 0.02, all that lost accuracy more than 0.1.
+OFF = 0.05
+#: And how many times the noise of their own averages: else small batches would seem stale.
+NOISE = 3.0
+#: Points of accuracy that new statistics must gain, and samples.
+POINTS, SAMPLES = 2.0, 3
+#: The share of the loss that they must take away, of a loss that matters: in nats, 0.02 is two
+#: thousandths of chance among ten classes... a twentieth of the loss of a model that is 99 % right.
+SHARE, NATS = 0.2, 0.05
+#: Standard errors, over the batches, that a gain must have.
+ERRORS = 3.0
+#: Without targets: how much of the outputs' spread new statistics may change.
+CHANGE = 0.1
+#: Values that share a mean: with 16 the mean is off by a quarter of a standard deviation.
+FEW = 16
+#: The F ratio of the batches, one for random samples. Over 3 their means scatter 1.7 times as far
+#: as they should; with few batches that can be chance, hence the standard deviations of F.
+F_RATIO, F_ERRORS = 3.0, 5.0
+#: Standard deviations between the inputs of two calls of one layer: half of one changes what eval
+#: mode computes as much as a small shift of the images' brightness.
+APART = 0.5
+#: The ratio of the variances with dropout and without: a dropout of 0.1 makes 1.1 to 1.2.
+DROPPED = 1.3
+#: The share of a layer's channels from which on their constancy is the layer's fault: a few dead
+#: ones are in every network of ReLUs.
+DEAD = 0.5
+#: Rounding of the mean, in standard deviations.
+ROUNDED = 0.1
+
+
+@dataclass
+class Gain:
+    """What other statistics are worth: whether it matters, and in words."""
+
+    matters: bool
+    words: str
+
+
+def gain(before: Score | None, after: Score | None) -> Gain:
+    """Compare two scores on the same batches."""
+    if before is None or after is None:
+        return Gain(False, "")
+    words, matters = "", False
+    if before.loss is not None and after.loss is not None:
+        words = f"loss {before.loss:.3g} -> {after.loss:.3g}"
+        steps = [b - a for b, a in zip(before.losses, after.losses, strict=False)]
+        least = max(SHARE * abs(before.loss), NATS if before.right else 0.0)
+        if not math.isfinite(before.loss):
+            matters = math.isfinite(after.loss)
+        else:
+            matters = _mean(steps) > max(least, ERRORS * _error(steps))
+    if before.accuracy is not None and after.accuracy is not None:
+        words = f"accuracy {100 * before.accuracy:.1f} % -> {100 * after.accuracy:.1f} %, {words}"
+        more = [a - b for b, a in zip(before.right, after.right, strict=False)]
+        points = 100 * (after.accuracy - before.accuracy)
+        enough = points >= POINTS and sum(more) >= SAMPLES
+        matters |= enough and _mean(more) > ERRORS * _error(more)
+    return Gain(matters, words.strip(", "))
+
+
+def _mean(values: list[Any]) -> float:
+    return sum(values) / len(values) if values else 0.0
+
+
+def _error(values: list[Any]) -> float:
+    """Return the standard error of the mean; none can be had from one or two."""
+    if len(values) < 3:
+        return 0.0
+    mean = _mean(values)
+    return math.sqrt(sum((v - mean) ** 2 for v in values) / (len(values) - 1) / len(values))
+
+
+def mended(trials: Trials) -> Gain:
+    """Return what statistics that are gathered anew are worth."""
+    found = gain(trials.scores.get("eval"), trials.scores.get("regathered"))
+    if not found.words and trials.change is not None:
+        words = f"they change the outputs by {100 * trials.change:.0f} % of their spread"
+        return Gain(trials.change > CHANGE, words)
+    return found
+
+
+# ---------------------------------------------------------------------------------------------
+# Statistics
+# ---------------------------------------------------------------------------------------------
+
+
+def far(found: Offset) -> bool:
+    """Whether statistics are further off than matters, and than their noise explains."""
+    return found.off > max(OFF, NOISE * found.noise)
+
+
+def shifted_by_dropout(trials: Trials) -> dict[str, float]:
+    """Return the layers whose inputs spread otherwise in training than in evaluation: the ratio.
+
+    Both with the statistics of the batch, so that it is not these that differ.
+    """
+    found = {}
+    for name, seen in trials.in_training.layers.items():
+        moments = trials.reached(name)
+        if moments is None or trials.holds(name) or not seen.sound or trials.untrainable:
+            continue
+        eps = getattr(trials.layers[name], "eps", 0.0)
+        ratio = ((seen.all.var + eps) / (moments.var + eps)).median().item()
+        if ratio > DROPPED or ratio < 1 / DROPPED:
+            found[name] = ratio
+    return found
+
+
+def stale(model: nn.Module, trials: Trials, known: set[str]) -> Iterator[Finding]:
+    """Find statistics of other activations, except in layers that are known to be broken."""
+    shifts = shifted_by_dropout(trials)
+    off = {
+        name: found
+        for name, found in trials.offsets.items()
+        if far(found) and name not in known and not _is_that_of_training(trials, name, shifts)
+    }
+    if not off:
+        return
+    cure = mended(trials)
+    if known and cure.matters and _cheap(trials, off):
+        return  # what is known explains the loss
+    worst = max(off, key=lambda name: off[name].off)
+    where = f"{len(off)} of {len(trials.offsets)} layers over {OFF:g} sigma"
+    if not cure.matters:
+        if off[worst].off > 5 * OFF:
+            tail = f"; new ones gain nothing ({cure.words})" if cure.words else ""
+            summary = f"{where}, {worst} {off[worst].off:.2f}{tail}"
+            yield Finding("note", "stale-statistics", summary, tuple(off))
+        return
+    details = []
+    for name in sorted(off, key=lambda n: -trials.alone.get(n, off[n].off / 1e6))[:3]:
+        cost = f", alone costs {trials.alone[name]:.2g} loss" if name in trials.alone else ""
+        found = off[name]
+        details.append(
+            f"{name or 'the layer'}: mean off {found.mean:.2f} sigma, var x {found.ratio:.2g}{cost}"
+        )
+    details.insert(1, _cause(trials, worst))
+    code = "averaged-weights" if averaged(model) else "stale-statistics"
+    yield Finding(
+        "error", code, f"{where}: with new ones {cure.words}", tuple(off), tuple(details), UPDATE
+    )
+
+
+def _is_that_of_training(trials: Trials, name: str, shifts: dict[str, float]) -> bool:
+    """Whether the statistics are those of training, which differs from evaluation by dropout."""
+    layer: Any = trials.layers[name]
+    if not shifts or trials.untrainable or name not in trials.in_training.layers:
+        return False
+    moments = trials.in_training.layers[name].all
+    there = offset(layer, moments, (layer.running_mean, layer.running_var))
+    return there.off < 0.5 * trials.offsets[name].off
+
+
+def _cheap(trials: Trials, off: dict[str, Offset]) -> bool:
+    """Whether none of these layers alone costs anything that matters."""
+    loss = trials.scores["regathered"].loss or 0.0
+    costs = [trials.alone.get(name, math.inf) for name in off]
+    return all(cost <= max(SHARE * abs(loss), NATS) for cost in costs)
+
+
+def _cause(trials: Trials, name: str) -> str:
+    """Say what the counter tells of the cause."""
+    layer: Any = trials.layers[name]
+    momentum = getattr(layer, "momentum", None)
+    counter = getattr(layer, "num_batches_tracked", None)
+    if counter is None or momentum is None:
+        return "other data, weights that changed since, or padding?"
+    counted, rest = int(counter), left(momentum, int(counter))
+    if rest > LEFT:
+        return (
+            f"{counted} batches counted at momentum {momentum:g}: the initial 0 and 1 still weigh "
+            f"{100 * rest:.0f} %; {window(momentum)} would do"
+        )
+    return (
+        f"{counted} batches counted, {window(momentum)} would do, so not too few: rate not "
+        "decayed, weights averaged or loaded, other data?"
+    )
+
+
+def worse_in_eval(trials: Trials, reasons: list[Finding]) -> Iterator[Finding]:
+    """Find a gap between the modes that new statistics do not mend, and that nothing explains."""
+    if not gap(trials).matters or mended_enough(trials):
+        return
+    if not [found for found in reasons if found.level != "note"]:
+        yield Finding(
+            "error",
+            "eval-worse",
+            f"eval mode -> batch statistics: {gap(trials).words}; new statistics do not mend it",
+            (),
+            ("is this the loader of the training? Is there padding, do samples belong together?",),
+        )
+
+
+def gap(trials: Trials) -> Gain:
+    """Return what the statistics of the batch are worth, against the running ones."""
+    return gain(trials.scores.get("eval"), trials.scores.get("batch"))
+
+
+def mended_enough(trials: Trials) -> bool:
+    """Whether new statistics do as well as those of the batch."""
+    return not gain(trials.scores.get("regathered"), trials.scores.get("batch")).matters
+
+
+# ---------------------------------------------------------------------------------------------
+# What reaches the layers
+# ---------------------------------------------------------------------------------------------
+
+
+def refused(trials: Trials) -> Iterator[Finding]:
+    """Say which layer raised an error."""
+    if trials.refused is None:
+        return
+    name, error, in_eval = trials.refused
+    kind = type(trials.layers[name]).__name__
+    mode = "in eval mode, too" if in_eval else "in train mode"
+    one = "more than 1" in str(error)
+    yield Finding(
+        "error",
+        "one-value" if one else "layer-refuses",
+        f"{name or 'the model'} ({kind}) raises {mode}: {error}",
+        (name,),
+        ("a value minus its own mean is zero, whatever it was",) if one else (),
+        "loader = torch.utils.data.DataLoader(loader.dataset, batch_size=32, shuffle=True, "
+        "drop_last=True)"
+        if one and pools_batch(trials.layers[name])
+        else "",
+    )
+
+
+def not_finite(model: nn.Module, trials: Trials) -> Iterator[Finding]:
+    """Find NaN and infinity that do not come from running statistics."""
+    broken = [name for name, p in model.named_parameters() if not p.isfinite().all()]
+    first = next((name for name, seen in trials.in_batch.layers.items() if not seen.sound), None)
+    if broken:
+        summary = f"parameters are NaN or infinite: {shorten(broken)}"
+        yield Finding("error", "nan-activations", summary, tuple(broken))
+    elif first is not None:
+        summary = (
+            f"{first or 'the layer'} is the first layer whose input is NaN, infinite or too large"
+        )
+        yield Finding("error", "nan-activations", summary, (first,), ("look at the batches first",))
+
+
+def few_values(trials: Trials, last: int | None) -> Iterator[Finding]:
+    """Find means of few values, of one sample, and a last batch that will raise an error."""
+    if trials.refused:
+        return
+    seen = {
+        name: one
+        for name, one in trials.in_batch.layers.items()
+        if pools_batch(trials.layers[name]) and not trials.holds(name) and one.all.count
+    }
+    level = "error" if gap(trials).matters and not mended_enough(trials) else "warning"
+    single = [name for name, one in seen.items() if one.samples == 1]
+    if single:
+        yield Finding(
+            level,
+            "batch-of-one",
+            f"one sample a batch in {shorten(single)}: trained as instance normalization, which "
+            f"eval mode is not ({gap(trials).words})",
+            tuple(single),
+            ("make the layers nn.InstanceNorm2d(C, affine=True), with the same gamma and beta",),
+        )
+    few = {
+        name: one.values for name, one in seen.items() if one.values < FEW and name not in single
+    }
+    if few:
+        name = min(few, key=lambda n: few[n])
+        yield Finding(
+            "error" if few[name] == 2 else level,
+            "small-batches",
+            f"{few[name]} values share a mean in {name or 'the layer'} (few: under {FEW}), "
+            f"{len(few)} such layers",
+            tuple(few),
+            ("two values become +1 and -1, whatever they were",) if few[name] == 2 else (),
+            "loader = torch.utils.data.DataLoader(loader.dataset, batch_size=32, shuffle=True, "
+            "drop_last=True)",
+        )
+    lonely = [name for name, one in seen.items() if one.values == one.samples]
+    if last == 1 and lonely:
+        yield Finding(
+            "warning",
+            "last-batch",
+            f"the last batch of each epoch has one sample: {shorten(lonely)} will raise an error",
+            tuple(lonely),
+            remedy="loader = torch.utils.data.DataLoader(loader.dataset, "
+            "batch_size=loader.batch_size, shuffle=True, drop_last=True)",
+        )
+    pooled = [
+        name
+        for name, one in trials.in_eval.layers.items()
+        if one.values == 1 and not pools_batch(trials.layers[name])
+    ]
+    if pooled:
+        summary = f"{shorten(pooled)} pools a single value: its output is beta for every input"
+        yield Finding("error", "one-value", summary, tuple(pooled))
+
+
+def random_ratio(trials: Trials) -> tuple[float, int, str] | None:
+    """Return the largest F ratio of the batches, how many there were, and the layer."""
+    found = []
+    for name, seen in trials.in_eval.layers.items():
+        if pools_batch(trials.layers[name]) and (ratio := seen.between.f_ratio):
+            found.append((*ratio, name))
+    return max(found, default=None)
+
+
+def not_random(trials: Trials) -> Iterator[Finding]:
+    """Find batches that differ more than random samples would."""
+    found = random_ratio(trials)
+    if found is None or found[1] < 4:
+        return
+    ratio, batches, name = found
+    if ratio > max(F_RATIO, 1 + F_ERRORS * math.sqrt(2 / (batches - 1))):
+        harm = gap(trials).matters
+        yield Finding(
+            "error" if harm else "warning",
+            "batches-not-random",
+            f"F {ratio:.1f} between batches in {name or 'the layer'} (random: 1, too much: "
+            f"{F_RATIO:g})" + (f": eval -> batch {gap(trials).words}" if harm else ""),
+            (name,),
+            ("sorted by class, or several views of one scene: a batch betrays its members",),
+            "loader = torch.utils.data.DataLoader(loader.dataset, batch_size=loader.batch_size, "
+            "shuffle=True, drop_last=True)",
+        )
+
+
+def several(trials: Trials) -> Iterator[Finding]:
+    """Find layers that are called several times on inputs that differ."""
+    for name, seen in trials.in_batch.layers.items():
+        if seen.most_calls < 2 or not has_statistics(trials.layers[name]):
+            continue
+        distance, noise = apart(seen.calls)
+        if distance > max(APART, NOISE * noise):
+            yield Finding(
+                "error" if gap(trials).matters else "warning",
+                "several-distributions",
+                f"{name or 'the layer'} is called {seen.most_calls} times a pass, on inputs up to "
+                f"{distance:.1f} sigma apart ({APART:g} matter): one running average fits none",
+                (name,),
+                (f"a layer of its own for each use, with one gamma and beta; {gap(trials).words}",),
+            )
+
+
+def dropped(trials: Trials) -> Iterator[Finding]:
+    """Find layers whose variance is another in training, because of what is dropped before."""
+    shifts = shifted_by_dropout(trials)
+    if not shifts:
+        return
+    worst = max(shifts, key=lambda name: abs(math.log(shifts[name])))
+    first = next(iter(shifts))
+    before = trials.in_training.dropped.get(first, [])
+    what = shorten(before) if before else "something"
+    cure = mended(trials)
+    yield Finding(
+        "error" if cure.matters else "warning",
+        "dropout-in-front",
+        f"{what} before {shorten(shifts)}: variance x {shifts[worst]:.2f} in train mode "
+        f"({DROPPED:g} matter)",
+        tuple(shifts),
+        (f"with the statistics of evaluation: {cure.words}",) if cure.words else (),
+        f"for name in {before}: model.get_submodule(name).p = 0.0" if before else "",
+    )
+
+
+def constant(trials: Trials) -> Iterator[Finding]:
+    """Find channels whose spread is less than eps, or samples whose values hardly differ."""
+    few: dict[str, int] = {}
+    for name, seen in trials.in_batch.layers.items():
+        layer, moments = trials.layers[name], trials.reached(name)
+        eps = getattr(layer, "eps", None) or 0.0
+        if seen.constant >= DEAD:
+            yield Finding(
+                "warning",
+                "dead-channels",
+                f"{name or 'the layer'}: {100 * seen.constant:.0f} % of its means are over values "
+                f"that differ by less than the root of eps ({eps:g})",
+                (name,),
+            )
+        if moments is None or seen.values < 2:
+            continue
+        dead = moments.var <= eps
+        count, channels = int(dead.sum()), len(dead)
+        if 0 < count < DEAD * channels:
+            few[name] = count
+        elif count:
+            typical = moments.var[dead].median().item()
+            yield Finding(
+                "warning",
+                "dead-channels",
+                f"{count} of {channels} channels of {name or 'the layer'} with variance up to eps "
+                f"({typical:.1e} <= {eps:g}): eps decides",
+                (name,),
+                ("scale the input up, or make eps smaller",) if typical > 0 else (),
+                f"model.get_submodule({name!r}).eps = {typical / 100:.0e}"
+                if typical > 1e-12
+                else "",
+            )
+    if few:
+        summary = f"{sum(few.values())} channels with variance up to eps, in {shorten(few)}"
+        yield Finding("note", "dead-channels", summary, tuple(few), ("eps decides their scale",))
+
+
+def rounded(trials: Trials) -> Iterator[Finding]:
+    """Find channels whose spread is lost in the rounding of their mean."""
+    for name, seen in trials.in_batch.layers.items():
+        moments = trials.reached(name)
+        if moments is None or seen.dtype == torch.float64 or not seen.dtype.is_floating_point:
+            continue
+        # The values are rounded in their own precision, the sum over them in single precision.
+        sums = torch.finfo(torch.float32).eps * math.sqrt(seen.values)
+        step = moments.mean.abs() * max(torch.finfo(seen.dtype).eps, sums)
+        eps = getattr(trials.layers[name], "eps", None) or 0.0
+        lost = step > ROUNDED * (moments.var + eps).sqrt()
+        if lost.any():
+            channels = shorten(str(c) for c in lost.nonzero().flatten().tolist())
+            yield Finding(
+                "warning",
+                "lost-digits",
+                f"{int(lost.sum())} of {len(lost)} channels of {name or 'the layer'} ({channels}): "
+                f"the mean, {moments.mean[lost].abs().max().item():.3g}, is rounded by more than "
+                f"{ROUNDED:g} sigma",
+                (name,),
+                ("subtract a typical value before the layer, or compute in float32",),
+            )
+
+
+def idle(trials: Trials) -> Iterator[Finding]:
+    """Note biases that the next layer's mean takes away."""
+    if trials.idle:
+        names = [name for name, _ in trials.idle]
+        yield Finding(
+            "note",
+            "bias-without-effect",
+            f"the bias of {shorten(names)}, moved by 1, changes no output: a mean takes it away",
+            tuple(names),
+            ("bias=False in the next model; in this one it does no harm",),
+        )

@@ -1,0 +1,226 @@
+"""Each check on a fault that it must find, and on its harmless neighbour."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+from torch.utils.data import DataLoader, TensorDataset
+
+from bn_tutorial.networks.batches import Score
+from bn_tutorial.networks.checks_with_data import gain
+from bn_tutorial.networks.examine import examine
+
+
+def classes(count=640):
+    generator = torch.Generator().manual_seed(0)
+    y = torch.randint(4, (count,), generator=generator)
+    centres = 3 * torch.randn(4, 8, generator=generator)
+    return centres[y] + torch.randn(count, 8, generator=generator) + 5, y
+
+
+X, Y = classes()
+
+
+def loader(batch=32, x=X, y=Y, **options):
+    options = {"shuffle": True, **options}
+    return DataLoader(TensorDataset(x, y), batch_size=batch, **options)
+
+
+def net(*first):
+    return nn.Sequential(
+        *first, nn.Linear(8, 16, bias=False), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 4)
+    )
+
+
+def train(model, batches=None, rate=0.02, epochs=6):
+    model.train()
+    batches = loader(64, drop_last=True) if batches is None else batches
+    optimizer = torch.optim.SGD(model.parameters(), lr=rate, momentum=0.9)
+    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, epochs * len(batches))
+    for _ in range(epochs):
+        for x, y in batches:
+            optimizer.zero_grad()
+            cross_entropy(model(x), y).backward()
+            optimizer.step()
+            schedule.step()
+    return model
+
+
+@pytest.fixture(scope="module")
+def trained():
+    torch.manual_seed(0)
+    return train(net())
+
+
+@pytest.fixture
+def model(trained):
+    return copy.deepcopy(trained)
+
+
+def alarms(model, batches=None, **options):
+    report = examine(model, loader() if batches is None else batches, **options)
+    return {found.code: found for found in report.alarms}
+
+
+def test_gain_must_be_large_and_certain():
+    sure = Score([1.0] * 4, [10] * 4, [20] * 4), Score([0.5] * 4, [15] * 4, [20] * 4)
+    assert gain(*sure).matters
+    assert gain(*sure).words == "accuracy 50.0 % -> 75.0 %, loss 1 -> 0.5"
+    assert not gain(*reversed(sure)).matters
+    small = Score([0.98] * 4, [10] * 4, [20] * 4)
+    assert not gain(sure[0], small).matters
+    by_chance = Score([0.1, 1.5, 0.1, 1.5], [19, 6, 19, 6], [20] * 4)
+    assert not gain(sure[0], by_chance).matters
+    assert gain(Score([torch.nan], [0], [9]), Score([2.0], [0], [9])).matters
+    tiny = Score([0.01] * 4, [20] * 4, [20] * 4), Score([0.001] * 4, [20] * 4, [20] * 4)
+    assert not gain(*tiny).matters  # a tenth of nothing
+
+
+def test_averaged_weights_are_known(model):
+    average = torch.optim.swa_utils.AveragedModel(net())
+    average.module[1].running_mean += 5
+    for mean, own in zip(average.parameters(), model.parameters(), strict=True):
+        mean.data.copy_(own)
+    found = alarms(average)["averaged-weights"]
+    assert found.level == "error"
+    torch.optim.swa_utils.update_bn(loader(), average)
+    assert not alarms(average)
+
+
+def test_counter_tells_whether_there_were_too_few_batches(model):
+    model[1].running_mean.mul_(0.1)
+    for count, words in ((9, "still weigh 39 %; 44 would do"), (500, "so not too few")):
+        model[1].num_batches_tracked.fill_(count)
+        assert words in " ".join(alarms(model)["stale-statistics"].details)
+
+
+def test_one_broken_channel_does_not_make_the_others_stale(model):
+    model[1].running_mean[0] = torch.nan
+    assert [*alarms(model)] == ["nan-statistics"]
+
+
+def test_batches_sorted_by_class_are_found():
+    order = Y.argsort()
+    torch.manual_seed(0)
+    sorted_batches = loader(32, X[order], Y[order], shuffle=False)
+    model = train(net(), sorted_batches)
+    found = alarms(model, sorted_batches)["batches-not-random"]
+    assert "F " in found.summary
+    assert "batches-not-random" not in alarms(model, loader())
+
+
+def test_small_last_batch_does_not_make_batches_look_sorted(model):
+    assert len(X[:601]) % 40 == 1
+    assert not alarms(model, loader(40, X[:601], Y[:601], drop_last=True))
+    found = alarms(model, loader(40, X[:601], Y[:601]), batches=15)  # without the last one
+    assert [*found] == ["last-batch"]
+
+
+@pytest.mark.parametrize(("size", "level"), [(2, "error"), (8, "warning"), (16, None)])
+def test_means_of_few_values_are_found(model, size, level):
+    found = alarms(model, loader(size)).get("small-batches")
+    assert (found.level if found else None) == level
+
+
+def test_images_one_by_one_are_instance_normalization():
+    torch.manual_seed(0)
+    layer = nn.Sequential(nn.BatchNorm2d(3))
+    images = [torch.randn(1, 3, 8, 8) * s + s for s in torch.rand(60) * 4]
+    for image in images:
+        layer(image)
+    assert [*alarms(layer, images)] == ["batch-of-one"]
+    assert not alarms(nn.Sequential(nn.InstanceNorm2d(3)), images)
+
+
+def test_layer_for_two_distributions_is_found_and_for_one_is_not():
+    class Twice(nn.Module):
+        def __init__(self, factor):
+            super().__init__()
+            self.norm, self.factor, self.out = nn.BatchNorm1d(8), factor, nn.Linear(8, 4)
+
+        def forward(self, x):
+            return self.out(self.norm(x) + self.norm(self.factor * x))
+
+    torch.manual_seed(0)
+    assert not alarms(train(Twice(1.0)))
+    found = alarms(train(Twice(-1.0)))["several-distributions"]
+    assert "norm is called 2 times a pass" in found.summary
+
+
+def test_dropout_before_the_layer_is_found_and_behind_it_is_not():
+    torch.manual_seed(0)
+    found = alarms(train(net(nn.Dropout(0.5))))
+    assert [*found] == ["dropout-in-front"]
+    assert "0 before 2: variance x" in found["dropout-in-front"].summary
+    behind = net()
+    behind.insert(3, nn.Dropout(0.5))
+    assert not alarms(train(behind))
+
+
+def test_dropout_that_has_no_module_of_its_own_is_found():
+    class Hidden(nn.Module):
+        def forward(self, x):
+            return nn.functional.dropout(x, 0.5, self.training)
+
+    torch.manual_seed(0)
+    assert "something before 2" in alarms(train(net(Hidden())))["dropout-in-front"].summary
+
+
+def test_channels_that_eps_decides_are_found_and_a_few_dead_ones_noted(model):
+    small = nn.Sequential(nn.BatchNorm1d(8))
+    tiny = [(1e-4 * x,) for x, _ in loader()]
+    for (x,) in tiny:
+        small(x)
+    torch.optim.swa_utils.update_bn(tiny, small)
+    found = alarms(small, tiny)["dead-channels"]
+    exec(found.remedy, {"model": small})
+    torch.optim.swa_utils.update_bn(tiny, small)
+    assert not alarms(small, tiny)
+    model[0].weight.data[3] = 0
+    model[1].running_var[3], model[1].running_mean[3] = 0, 0
+    report = examine(model, loader())
+    assert [(f.level, f.code) for f in report.findings] == [("note", "dead-channels")]
+
+
+def test_channel_of_which_rounding_decides_is_found(model):
+    x = X.clone()
+    x[:, 2] = 1e5
+    layer = nn.Sequential(nn.BatchNorm1d(8))
+    torch.optim.swa_utils.update_bn(loader(x=x), layer)
+    found = alarms(layer, [x for x, _ in loader(x=x)])["lost-digits"]
+    assert "1 of 8 channels of 0 (2)" in found.summary
+    layer.double()
+    assert "lost-digits" not in alarms(layer, [x for x, _ in loader(x=x)])
+
+
+def test_samples_that_hardly_differ_are_found_by_eps():
+    layer = nn.Sequential(nn.LayerNorm(8))
+    assert [*alarms(layer, [1e-4 * torch.randn(8, 8)])] == ["dead-channels"]
+    assert not alarms(layer, [torch.randn(8, 8)])
+
+
+def test_nan_is_traced_to_the_weights_or_to_the_first_layer(model):
+    bad = X.clone()
+    bad[5, 0] = torch.nan
+    found = alarms(model, loader(x=bad, shuffle=False))["nan-activations"]
+    assert found.layers == ("1",)
+    model[0].weight.data[0, 0] = torch.inf
+    assert alarms(model)["nan-activations"].layers == ("0.weight",)
+
+
+def test_gap_that_nothing_explains_is_found(model):
+    class Leaky(nn.Module):
+        """Computes something else in eval mode."""
+
+        def __init__(self):
+            super().__init__()
+            self.body, self.norm = model, nn.BatchNorm1d(8, affine=False)
+
+        def forward(self, x):
+            return self.body(x) * (1 if self.norm.training else -1) + 0 * self.norm(x).sum()
+
+    leaky = Leaky()
+    torch.optim.swa_utils.update_bn(loader(), leaky)
+    assert [*alarms(leaky)] == ["eval-worse"]

@@ -1,0 +1,91 @@
+import pytest
+from matplotlib.figure import Figure
+
+from bn_tutorial.networks.report import CODES, LEVELS, Finding, Report, Row
+
+
+def report(count=1, level="error", **options):
+    findings = [
+        Finding(level, code, "what and where", (f"layer{n}",), ("more", "and more"), f"cure({n})")
+        for n, code in enumerate([*CODES][:count])
+    ]
+    return Report("Net", "SICK", "2 layers", findings, **options)
+
+
+def test_verdict_comes_first_and_the_worst_finding_next():
+    notes = [Finding("note", "eval-worse", "b"), Finding("error", "gamma-zero", "a")]
+    lines = str(Report("Net", "SICK: it is", "2 layers", notes)).splitlines()
+    assert lines[:4] == [
+        "SICK: it is",
+        "Net: 2 layers",
+        "ERROR gamma-zero: a",
+        "NOTE  eval-worse: b",
+    ]
+
+
+@pytest.mark.parametrize("count", [0, 1, 5, 12, len(CODES)])
+def test_report_has_at_most_25_lines_of_110_characters(count):
+    rows = [Row("eval", 0.1, 2.0), Row("batch", 0.9, 0.1), Row("new", 0.9, 0.1)]
+    long = ["a check of something" for _ in range(30)]
+    lines = str(report(count, rows=rows, sound=long, unchecked=long)).splitlines()
+    assert len(lines) <= 25
+    assert max(map(len, lines)) <= 110
+    if count == len(CODES):
+        assert "more: " in "\n".join(lines)
+
+
+def test_details_give_way_to_findings():
+    few, many = str(report(2)), str(report(14))
+    assert few.count("and more") == 2
+    assert many.count("what and where") == 14
+    assert many.count("and more") < 14
+
+
+def test_remedy_of_several_findings_is_printed_once():
+    findings = [Finding("error", code, "", (), (), "cure()") for code in [*CODES][:3]]
+    text = str(Report("Net", "", "", findings))
+    assert text.count("cure()") == 1
+    assert f"cure()  # {', '.join([*CODES][:3])}" in text
+
+
+def test_notes_are_no_alarms_and_have_no_remedy():
+    calm = report(3, "note")
+    assert not calm.alarms
+    assert not calm.errors
+    assert "cure" not in str(calm)
+    assert report(3, "warning").alarms
+    assert not report(3, "warning").errors
+
+
+def test_layers_of_a_code_are_those_of_all_its_findings():
+    findings = [Finding("error", "gamma-zero", "", (name,)) for name in "ab"]
+    assert Report("", "", "", findings).layers("gamma-zero") == ["a", "b"]
+
+
+def test_unknown_code_and_level_are_refused():
+    with pytest.raises(ValueError, match="no finding is 'error' 'unheard'"):
+        Finding("error", "unheard", "")
+    with pytest.raises(ValueError, match="no finding is 'fatal'"):
+        Finding("fatal", "gamma-zero", "")
+
+
+def test_table_shows_what_is_known():
+    with_accuracy = str(report(rows=[Row("eval mode", 0.5, float("nan"), "<- here")]))
+    assert "50.0 %" in with_accuracy
+    assert "nan  <- here" in with_accuracy
+    assert "accuracy" not in str(report(rows=[Row("eval mode", None, 3.0)]))
+
+
+def test_plot_draws_a_bar_for_each_layer_and_hatches_the_sick_ones():
+    shifts = {"a": 0.01, "b": 0.4, "c": float("inf")}
+    ax = report(shifts=shifts).plot(Figure().subplots())
+    bars = ax.containers[0]
+    assert [bool(bar.get_hatch()) for bar in bars] == [False, True, True]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["a", "b", "c"]
+    assert bars[2].get_width() == 0.4
+    with pytest.raises(ValueError, match="no running statistics"):
+        report().plot()
+
+
+def test_levels_go_from_the_worst_on():
+    assert [*LEVELS] == ["error", "warning", "note"]
