@@ -184,7 +184,7 @@ def test_channels_that_eps_decides_are_found_and_a_few_dead_ones_noted(model):
     assert [(f.level, f.code) for f in report.findings] == [("note", "dead-channels")]
 
 
-def test_channel_of_which_rounding_decides_is_found(model):
+def test_channel_of_which_rounding_decides_is_found():
     x = X.clone()
     x[:, 2] = 1e5
     layer = nn.Sequential(nn.BatchNorm1d(8))
