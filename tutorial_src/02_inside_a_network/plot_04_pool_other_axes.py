@@ -236,4 +236,5 @@ assert np.abs(values["Layer"] - values["Group (1)"]).max() < 1e-12
 # **Try it.** Change ``groups`` in the settings to 3: the rows of Group normalization change in both
 # tables, the others do not.
 #
-# Next: :doc:`what the layer costs </gallery/01_by_hand/plot_06_count_the_bytes>`.
+# Next: :doc:`train a convolutional network
+# </gallery/04_in_real_networks/plot_01_train_a_convolutional_network>`.

@@ -264,7 +264,9 @@ figure, ax = new_figure(
 for arm in ("none", "BN"):
     ends = np.array([scaled.last((arm, scale)).values for scale in SCALES])
     color = COLORS[ARMS[arm][1]]
-    ax.plot(SCALES, np.nanmean(ends, axis=1), color=color, label=arm)
+    sound = np.isfinite(ends).any(axis=1)
+    means = np.nanmean(ends[sound], axis=1)
+    ax.plot(np.array(SCALES)[sound], means, color=color, label=arm)
     ax.plot(SCALES, ends, ".", color=color, markersize=4)
 ax.set(xscale="log", xlabel="factor of He's weights", ylabel="test (%)")
 label_lines(ax)
@@ -298,4 +300,4 @@ assert evidence.effects["BN - none"].low > 0
 # **Try it.** Add ``"instance": ("instance", "pink")`` to ``ARMS`` and ``"instance"`` to the rivals
 # that BN is compared with.
 #
-# Next: :doc:`change its batch size <plot_02_change_its_batch_size>`.
+# Next: :doc:`shrink its batches <plot_02_shrink_its_batches>`.

@@ -5,19 +5,21 @@ Do without normalization
 **The question.** Can something cheaper stand in the place of batch normalization (BN), in a
 residual network and in a plain convolutional one?
 
-**In short.** :value:`residual_close` of 7 rivals come within 1 point of BN in the residual network,
-and :value:`convolutional_close` of 5 in the convolutional one. Branches that are only scaled down
+**In short.** Most rivals fall behind. BN is shown to be better by more than 1 point than all but
+:value:`residual_close` of 7 rivals in the residual network, and than all but
+:value:`convolutional_close` of 5 in the convolutional one. Branches that are only scaled down
 until each block is nearly the identity, without any normalization, are behind by
 :finding:`BN - scaled branches, residual`. DyT, which squashes each number instead of normalizing,
-is behind by :finding:`BN - DyT, residual` and by :finding:`BN - DyT, convolutional`.
-Each rival was tuned.
+is behind by :finding:`BN - DyT, residual` and by :finding:`BN - DyT, convolutional`. Closest in the
+convolutional network come standardized weights: :finding:`BN - scaled weights, convolutional`.
 
 .. lead-figure::
 
 **What was done.** The *residual network* has 16 blocks on a stream of 64 numbers (as on :doc:`the
 page before <plot_04_stack_residual_blocks>`, with BN in front of each branch); the *convolutional
 network* has six 3x3 convolutions. *Varied:* what stands in the place of BN. Each arm chose its
-learning rate on 5,000 held-out images, with 3 seeds of its own (DyT also where its alpha starts);
+learning rate on 5,000 held-out images, with 3 seeds of its own (DyT and Derf also where their alpha
+starts);
 then 5 other seeds compared them, after 200 steps in batches of 128 in the residual network and
 after 300 steps in batches of 64 in the convolutional one (0.5 and 0.3 epochs).
 
@@ -71,9 +73,12 @@ CONVOLUTIONAL = {  # settings of ConvSpec
     "DyT": {"norm": "dyt"},
     "Derf": {"norm": "derf"},
 }
-ALPHAS = {"dyt": (0.25, 0.5, 1.0), "derf": (0.5,)}  # where alpha starts
-RATES = (0.01, 0.03, 0.1, 0.3, 1.0)
-TUNING, JUDGING = range(50, 53), range(120, 125)  # seeds
+ALPHAS = {
+    "dyt": (0.25, 0.5, 1, 2, 4),
+    "derf": (0.5, 1, 2, 4),
+}  # where alpha starts
+RATES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
+TUNING, JUDGING = range(50, 53), range(130, 135)  # seeds
 BLOCKS, WIDTH = 16, 64
 SHAPE = {
     "channels": (8, 8, 16, 16, 16, 16),
@@ -223,7 +228,7 @@ for network, arms in networks.items():
     close = [
         effect
         for name, effect in evidence.effects.items()
-        if name.endswith(network) and effect.mean < MATTERS
+        if name.endswith(network) and effect.verdict != "yes"
     ]
     evidence.note(**{f"{network}_close": len(close)})
     for name in arms:

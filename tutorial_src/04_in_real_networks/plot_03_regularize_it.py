@@ -1,6 +1,6 @@
 """
-Train it on few images
-======================
+Regularize it
+=============
 
 **The question.** Does batch normalization (BN) regularize a convolutional network, and how does it
 compare with what one would use for that: weight decay and augmentation?
@@ -14,10 +14,10 @@ weight decay it is :finding:`BN - decay`; minus shifts of the images by up to 2 
 
 **What was done.** The convolutional network of :doc:`the first of these pages
 <plot_01_train_a_convolutional_network>` was trained on 1,024 images for 640 steps (40 epochs) in
-batches of 64. *Varied:* BN behind each convolution or none; weight decay of 0.001 or 0.01; shifts,
-which move each training image at each step by up to 2 pixels in either direction. Each arm chose
-its learning rate, and the strength of its decay, on 5,000 held-out images, with 3 seeds of its own;
-then 10 other seeds compared them.
+batches of 64. *Varied:* BN behind each convolution or none; weight decay of 0.0001, 0.001 or 0.01;
+shifts, which move each training image at each step by up to 2 pixels in either direction. Each arm
+chose its learning rate, and the strength of its decay, on 5,000 held-out images, with 3 seeds of
+its own; then 10 other seeds compared them.
 """
 
 from dataclasses import replace
@@ -33,20 +33,20 @@ from bn_tutorial.lab.training import Config
 
 ARMS = {  # by the name on this page: settings of ConvSpec, strengths of decay, colour
     "none": ({}, (0.0,), "blue"),
-    "decay": ({}, (0.001, 0.01), "purple"),
+    "decay": ({}, (0.0001, 0.001, 0.01), "purple"),
     "shifts": ({"shift": 2}, (0.0,), "green"),
     "BN": ({"norm": "batch"}, (0.0,), "orange"),
     "BN with shifts": ({"norm": "batch", "shift": 2}, (0.0,), "pink"),
 }
-RATES = (0.03, 0.1, 0.3, 1.0)
+RATES = (0.03, 0.1, 0.3, 1.0, 3.0)
 CONFIG = Config(steps=640, evaluate_every=640, batch_size=64)
 FEW = 1_024  # training images
-TUNING, JUDGING = range(50, 53), range(120, 130)  # seeds
+TUNING, JUDGING = range(50, 53), range(130, 140)  # seeds
 MATTERS = 1.0  # percentage points
 
 data = load().hold_out(5_000).first(FEW)
 evidence = Evidence(
-    "04_in_real_networks/plot_03_train_it_on_few_images",
+    "04_in_real_networks/plot_03_regularize_it",
     data=data,
     seeds=JUDGING,
     horizon="640 steps (40 epochs of 1,024 images)",
@@ -155,14 +155,14 @@ for arm in ARMS:
     key = arm.lower().replace(" ", "_")
     evidence.note(**{key: judged.last(arm).mean / 100})
 evidence.save()
-assert evidence.effects["shifts - none"].low > 0
+assert evidence.effects["BN - none"].low > 0
 
 # %%
-# **Limits.** One small network, 1,024 images, 640 steps (40 epochs) at a constant rate; two
+# **Limits.** One small network, 1,024 images, 640 steps (40 epochs) at a constant rate; three
 # strengths of decay and one of the shifts. Images of digits, for which shifts are a very fitting
 # augmentation. With more images all differences become smaller.
 #
 # **Try it.** Set ``"shift": 1`` or ``"shift": 4``, or give BN a decay, too:
 # ``"BN": ({"norm": "batch"}, (0.0, 0.001, 0.01), "orange")``.
 #
-# Next: :doc:`stack residual blocks <plot_04_stack_residual_blocks>`.
+# Next: :doc:`add to the stream </derivations/residual>`.

@@ -1,15 +1,16 @@
 """
-Change its batch size
-=====================
+Shrink its batches
+==================
 
 **The question.** In perceptrons, batches of two leave batch normalization (BN) nearly unable to
 learn. In a convolutional network a channel has many values in every image. Do small batches still
 hurt?
 
-**In short.** Group normalization minus BN is :finding:`GN - BN, batches of 2` of test accuracy with
-batches of two, :finding:`GN - BN, batches of 8` with batches of eight and
-:finding:`GN - BN, batches of 32` with batches of 32. Batch renormalization, which leans on the
-running statistics, minus BN is :finding:`renorm - BN, batches of 2` with batches of two.
+**In short.** They do not stop it from learning: with batches of two it reaches a test accuracy of
+:value:`bn_2:.0%`. Group normalization minus BN is :finding:`GN - BN, batches of 2` with batches of
+two, :finding:`GN - BN, batches of 8` with eight and :finding:`GN - BN, batches of 32` with 32.
+Batch renormalization, which leans on the running statistics, minus BN is
+:finding:`renorm - BN, batches of 2` with batches of two.
 
 .. lead-figure::
 
@@ -39,22 +40,22 @@ ARMS = {  # by the name on this page: what stands behind each convolution, colou
     "BN": ("batch", "orange"),
 }
 RATES = {  # by the batch size
-    2: (0.003, 0.01, 0.03),
+    2: (0.003, 0.01, 0.03, 0.1, 0.3),
     8: (0.03, 0.1, 0.3),
     32: (0.1, 0.3, 1.0),
 }
 IMAGES = 4_096  # that each network sees
-TUNING, JUDGING = range(50, 53), range(120, 125)  # seeds
+TUNING, JUDGING = range(50, 53), range(130, 135)  # seeds
 MATTERS = 1.0  # percentage points
 
 data = load().hold_out(5_000)
 evidence = Evidence(
-    "04_in_real_networks/plot_02_change_its_batch_size",
+    "04_in_real_networks/plot_02_shrink_its_batches",
     data=data,
     seeds=JUDGING,
     horizon="4,096 images (0.07 epochs)",
     claims={
-        "GN - BN, batches of 2": "it suffers in batches of 2, conv.",
+        "GN - BN, batches of 2": "it suffers in batches of 2",
         "renorm - BN, batches of 2": "renorm helps in batches of 2",
     },
 )
@@ -191,4 +192,4 @@ assert [shape[2] * shape[3] for shape in outputs] == positions
 # **Try it.** Add ``4: (0.01, 0.03, 0.1)`` to ``RATES``, or ``"LN": ("layer", "pink")`` to ``ARMS``
 # and ``"LN"`` to the rivals.
 #
-# Next: :doc:`train it on few images <plot_03_train_it_on_few_images>`.
+# Next: :doc:`regularize it <plot_03_regularize_it>`.
