@@ -102,13 +102,19 @@ def test_missing_recording_is_a_warning_but_a_gap_while_one_page_is_built(
 
 
 def test_colours_are_those_of_the_figures():
-    css = (widget.SCRIPTS.parent / "widgets.css").read_text()
-    light, dark = css.split('html[data-theme="dark"]')
-    used = set(re.findall(r"--bn-(\w+): #", css))
-    assert {"blue", "orange", "green"} <= used
-    for name in used:
-        assert f"--bn-{name}: {figures.COLORS[name]};" in light
-        assert f"--bn-{name}: {figures.DARK[figures.COLORS[name]]};" in dark
+    site, own = (
+        (widget.SCRIPTS.parent / name).read_text().split('html[data-theme="dark"]')[:2]
+        for name in ("site.css", "widgets.css")
+    )
+    assert "--bn-blue: var(--without);" in own[0]
+    assert "--bn-orange: var(--with);" in own[0]
+    colors = {"without": "blue", "with": "orange"}
+    used = [("--bn-" + name, name, own) for name in re.findall(r"--bn-(\w+): #", own[0])]
+    used += [("--" + name, color, site) for name, color in colors.items()]
+    assert len(used) > 3
+    for variable, color, (light, dark) in used:
+        assert f"{variable}: {figures.COLORS[color]};" in light
+        assert f"{variable}: {figures.DARK[figures.COLORS[color]]};" in dark
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)

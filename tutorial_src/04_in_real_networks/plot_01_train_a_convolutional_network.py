@@ -272,7 +272,7 @@ ax.set(xscale="log", xlabel="factor of He's weights", ylabel="test (%)")
 label_lines(ax)
 
 # %%
-# :ref:`One figure on the page of the findings <real-networks>` sets these verdicts beside those of
+# One figure on :doc:`the page of the findings </findings>` sets these verdicts beside those of
 # the perceptrons. One claim has no counterpart here: that BN keeps sigmoids off their flat ends
 # asks for sigmoids.
 
