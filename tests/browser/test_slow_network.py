@@ -18,7 +18,7 @@ NETWORK = {
 }
 SLOWER = 4  # times, the processor
 KINDS = ("compressing", "plain")  # GitHub Pages compresses; a folder on some other host may not
-# Milliseconds to the first paint: half as much again as an idle machine takes, for noise. And a
+# Milliseconds to the first paint: twice what an idle machine takes, so that noise is none. And a
 # busy one paints late, whatever the page: the best time counts.
 MAX_FIRST_PAINT = 2_000
 TRIES = 3
