@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 import os
 
 import pytest
+
+
+def pytest_collection_finish():
+    """Leave all that was imported out of the collections of garbage.
+
+    sphinx-gallery collects after each script, which took as long as to build its page.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -18,6 +18,7 @@ import pytest
 import search_engine
 import widget_data
 from bs4 import BeautifulSoup
+from jinja2 import Environment
 from measured_pages import Measured
 from sphinx.config import Config
 from sphinx.testing.util import SphinxTestApp
@@ -115,6 +116,22 @@ def _forget_suffixes():
     yield
     SUFFIXES.clear()
     SUFFIXES.update(OWN_SUFFIXES)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _templates_are_compiled_once():
+    """Each build has an environment of its own, with the same templates."""
+    compile_, compiled = Environment.compile, {}
+
+    def look_up(self, source, *args, **options):
+        key = (str(source), args, tuple(options.items()), type(self), self.trim_blocks)
+        if key not in compiled:
+            compiled[key] = compile_(self, source, *args, **options)
+        return compiled[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Environment, "compile", look_up)
+        yield
 
 
 @dataclass
