@@ -146,8 +146,9 @@ ends = st.floats(-10, 10).map(lambda x: round(x, 2))
 
 
 class TestVerdict:
+    @staticmethod  # as hypothesis wants it where a process runs it twice (mutmut)
     @given(ends, ends, st.floats(0, 3).map(lambda x: round(x, 2)))
-    def test_verdicts_are_exhaustive_exclusive_and_say_what_holds(self, a, b, smallest):
+    def test_verdicts_are_exhaustive_exclusive_and_say_what_holds(a, b, smallest):
         low, high = sorted((a, b))
         holds = {
             "yes": low > smallest,
@@ -162,8 +163,9 @@ class TestVerdict:
         assert holds.keys() == VERDICTS.keys()
         assert [name for name, true in holds.items() if true] == [judge(low, high, smallest)]
 
+    @staticmethod
     @given(ends, ends, st.floats(0, 3))
-    def test_claiming_the_reverse_mirrors_the_verdict(self, a, b, smallest):
+    def test_claiming_the_reverse_mirrors_the_verdict(a, b, smallest):
         low, high = sorted((a, b))
         mirrored = {"yes": "opposite", "size open": "opposite size open", "small": "opposite small"}
         mirrored |= {there: back for back, there in mirrored.items()}
@@ -185,12 +187,13 @@ class TestVerdict:
 
 
 class TestTippingPoint:
+    @staticmethod
     @given(
         st.lists(st.floats(-3, 3).map(lambda x: round(x, 2)), min_size=3, max_size=6),
         st.sampled_from([0.0, 0.5, 1.0]),
         st.sampled_from([0.0, 0.1]),
     )
-    def test_verdict_holds_up_to_the_confidence_that_its_p_says(self, values, smallest, resolution):
+    def test_verdict_holds_up_to_the_confidence_that_its_p_says(values, smallest, resolution):
         settings = {"smallest": smallest, "resolution": resolution}
         found = effect(values, np.zeros(len(values)), **settings)
         if found.verdict == "undecided" or not 1e-6 < found.p < 0.049:

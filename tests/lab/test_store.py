@@ -1,4 +1,5 @@
 import dataclasses
+import importlib.metadata
 import json
 import logging
 import math
@@ -99,11 +100,35 @@ class TestKey:
 
     @pytest.mark.parametrize("library", ["numpy", "torch"])
     def test_another_version_of_a_library_gives_another_key(self, library, monkeypatch):
-        before, versions = key(make_run()), fingerprint.versions
+        before, version = key(make_run()), importlib.metadata.version
         monkeypatch.setattr(
-            fingerprint, "versions", lambda *names: {**versions(*names), library: "0.0"}
+            "importlib.metadata.version", lambda name: "0" if name == library else version(name)
         )
         assert key(make_run()) != before
+
+    @pytest.mark.parametrize(
+        ("old", "new", "touched"),
+        [
+            ("GhostBatchNorm1d(units, size", "GhostBatchNorm1d(units + 0, size", "ghost:8"),
+            ('"percentiles": percentiles,', '"percentiles": weight_norms,', "percentiles"),
+        ],
+    )
+    def test_code_of_another_normalization_or_measure_does_not_count(
+        self, tmp_path, old, new, touched
+    ):
+        package = tmp_path / "bn_tutorial"
+        shutil.copytree(PACKAGE, package)
+        for path in (package / "networks").glob("*.py"):
+            path.write_text(path.read_text().replace(old, new))
+        same = [make_run(), make_run("batch"), dataclasses.replace(make_run(), measure="slopes")]
+        other = (
+            make_run(touched)
+            if ":" in touched
+            else dataclasses.replace(make_run(), measure=touched)
+        )
+        now, before = Sources(package), Sources()
+        assert [key(run, sources=now) for run in same] == [key(run, sources=before) for run in same]
+        assert key(other, sources=now) != key(other, sources=before)
 
     def test_no_setting_is_forgotten(self):
         # A field that is added to RunSpec or Config must be added to changed_runs above.
@@ -149,7 +174,7 @@ class TestKeep:
         numpy = dataclasses.replace(RUN, config=config, model_seed=np.int64(0), bias=np.bool_(True))
         store = Store("digest", Sources())
         store.keep(RUN, history())
-        assert store.find([numpy]) == {numpy: history()}
+        assert store.find([make_run(), numpy]) == {numpy: history()}
         store.keep(numpy, history())
         assert found(store) == history()
 
@@ -247,10 +272,13 @@ class TestDamage:
         (record,) = caplog.records
         assert f"2 remembered runs in {store.folder} are damaged" in record.getMessage()
 
-    def test_file_of_another_run_under_this_name_counts_as_nothing(self, store):
+    def test_file_of_another_run_or_of_other_data_under_this_name_counts_as_nothing(self, store):
         other = dataclasses.replace(RUN, model_seed=1)
         shutil.copyfile(store.path(RUN), store.path(other))
         assert not store.find([other])
+        elsewhere = Store("other", Sources())
+        shutil.copyfile(store.path(RUN), elsewhere.path(RUN))
+        assert not elsewhere.find([RUN])
 
     @pytest.mark.parametrize(
         "change",
@@ -275,6 +303,7 @@ class TestDamage:
             set_in("history", "step_loss", 2, to="nan"),
             set_in("history", "seconds", to=-1.0),
             set_in("history", "seconds", to="nan"),
+            set_in("history", "seconds", to="inf"),
             set_in("history", "diverged_at", to=3),
             set_in("history", "diverged_at", to="x"),
             set_in("history", "diverged_at", to=True),
@@ -292,6 +321,47 @@ class TestDamage:
         path.write_text(rewritten(path.read_text(), change))
         assert found(store) is None
         assert path.name in caplog.text
+        assert "None" not in caplog.text.replace("expected None", "")  # it is said what is wrong
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"test_accuracy": (0.0, 1.0), "test_right": np.ones(15, dtype=np.bool_)},
+            {"test_loss": (0.0, 0.0), "train_accuracy": (1.0, 0.0), "seconds": 0.0},
+            {
+                "validation_loss": (0.5, 0.25),
+                "validation_accuracy": (1.0, 0.5),
+                "validation_right": np.array([True, False]),
+            },
+        ],
+    )
+    def test_greatest_and_least_that_a_run_can_have_left_count(self, store, changes):
+        store.keep(RUN, history(**changes))
+        assert found(store) == history(**changes)
+
+    def test_run_that_diverged_in_its_first_step_counts(self, store):
+        nothing = (math.nan, math.nan)
+        names = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
+        lost = history(
+            **dict.fromkeys(names, nothing),
+            step_loss=(math.nan,) * 4,
+            measured={"level": np.array([1.0, math.nan, math.nan])},
+            test_right=np.zeros(15, dtype=np.bool_),
+            diverged_at=0,
+        )
+        store.keep(RUN, lost)
+        assert found(store) == lost
+
+    def test_last_of_three_evaluations_is_that_of_the_bits(self, store):
+        run = dataclasses.replace(RUN, config=dataclasses.replace(RUN.config, steps=6))
+        curve = (0.5, 0.25, 2 / 3)
+        known = history(
+            **dict.fromkeys(("train_loss", "train_accuracy", "test_loss", "test_accuracy"), curve),
+            step_loss=(0.5,) * 6,
+            measured={"level": np.ones(4)},
+        )
+        store.keep(run, known)
+        assert store.find([run]) == {run: known}
 
     @pytest.mark.parametrize(
         "change",

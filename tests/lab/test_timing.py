@@ -1,7 +1,9 @@
+import importlib.metadata
 import importlib.util
 
 import pytest
 
+from bn_tutorial.fingerprint import Sources
 from bn_tutorial.lab.timing import measured_once
 from bn_tutorial.storage import cache_folder
 
@@ -44,9 +46,39 @@ def test_edited_script_measures_anew(script):
     assert measured_once(script(last=5.0).measure)[1] == [3.0, 5.0]
 
 
-def test_another_machine_measures_anew(script, monkeypatch):
-    measured_once(script().measure)
+def another_node(monkeypatch):
     monkeypatch.setattr("platform.node", lambda: "another")
+
+
+def another_device(monkeypatch):
+    monkeypatch.setenv("BN_TUTORIAL_DEVICE", "meta")
+
+
+def other_code(monkeypatch):
+    monkeypatch.setattr(Sources, "of_script", lambda _self, text: f"reached by {text}")
+
+
+def another_version(library):
+    version = importlib.metadata.version
+
+    def change(monkeypatch):
+        monkeypatch.setattr(
+            "importlib.metadata.version", lambda name: "0" if name == library else version(name)
+        )
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *(another_node, another_device, other_code),
+        *(another_version("numpy"), another_version("torch")),
+    ],
+)
+def test_what_times_depend_on_measures_anew(script, monkeypatch, change):
+    measured_once(script().measure)
+    change(monkeypatch)
     other = script()
     measured_once(other.measure)
     assert other.calls == [1]

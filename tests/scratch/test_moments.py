@@ -77,7 +77,7 @@ def test_merging_a_thousand_float32_batches_in_float64_loses_nothing():
 def test_unequal_shapes_are_refused_with_both_named():
     a, b = Moments(3, np.zeros(4), np.ones(4)), Moments(3, np.zeros(1), np.ones(1))
     for first, second, shapes in ((a, b, r"\(4,\) and \(1,\)"), (b, a, r"\(1,\) and \(4,\)")):
-        with pytest.raises(ValueError, match=shapes):
+        with pytest.raises(ValueError, match=f"{shapes}.*: expected the same channels in both$"):
             merge(first, second)
     with pytest.raises(ValueError, match=r"mean has shape \(4,\), m2 \(1,\)"):
         Moments(3, np.zeros(4), np.ones(1))
@@ -116,7 +116,7 @@ def test_description_of_nothing_changes_nothing():
     nothing, some = Moments(0, np.zeros(4), np.zeros(4)), moments(values(5, 0), (0,))
     assert_same(merge(nothing, some), some)
     assert_same(merge(some, nothing), some)
-    with pytest.raises(ValueError, match="two descriptions of no values"):
+    with pytest.raises(ValueError, match=r"^cannot merge two descriptions of no values$"):
         merge(nothing, nothing)
     for variance in (lambda: nothing.var, lambda: nothing.counted_as(1)):
         with pytest.raises(ValueError, match="no values, so no variance"):
