@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -69,3 +70,18 @@ def test_versions_of_python_that_are_tested_are_those_that_the_package_names():
     named = re.findall(r"Python :: (3\.\d+)", "\n".join(project["classifiers"]))
     assert JOBS["site test"]["strategy"]["matrix"]["python"] == named
     assert project["requires-python"] == f">={named[0]}"
+
+
+def test_every_part_of_the_package_has_its_mutants_tried_each_week():
+    sessions = JOBS["weekly session"]["strategy"]["matrix"]["session"]
+    patterns = [
+        found for session in sessions for found in re.findall(r'"(bn_tutorial\S*)"', session)
+    ]
+    modules = [
+        ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        for path in (ROOT / "bn_tutorial").rglob("*.py")
+        if path.stem != "__init__"
+    ]
+    assert len(modules) > 30
+    for module in modules:
+        assert [fnmatch(f"{module}.x", pattern) for pattern in patterns].count(True) == 1, module
