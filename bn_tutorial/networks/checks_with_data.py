@@ -1,4 +1,4 @@
-"""What batches show of a model: each check is a generator of findings from :class:`Trials`.
+"""What batches show of a model: each check is a generator of findings from ``Trials``.
 
 The thresholds are sizes of effects, not levels of significance: against the noise of averaging,
 even a healthy model differs significantly. Each stands before the checks with its reason.

@@ -59,8 +59,8 @@ def model(trained):
     return copy.deepcopy(trained)
 
 
-def alarms(model, batches=None, **options):
-    report = examine(model, loader() if batches is None else batches, **options)
+def alarms(model, data=None, **options):
+    report = examine(model, loader() if data is None else data, **options)
     return {found.code: found for found in report.alarms}
 
 
@@ -79,7 +79,7 @@ def test_gain_must_be_large_and_certain():
 
 
 def test_averaged_weights_are_known(model):
-    average = torch.optim.swa_utils.AveragedModel(net())
+    average = torch.optim.swa_utils.AveragedModel(copy.deepcopy(model))
     average.module[1].running_mean += 5
     for mean, own in zip(average.parameters(), model.parameters(), strict=True):
         mean.data.copy_(own)
