@@ -99,6 +99,13 @@ def faults(session: nox.Session) -> None:
 
 
 @nox.session
+def examine(session: nox.Session) -> None:
+    """Examine models that are compiled or wrapped, which takes a compiler's time."""
+    install(session, "tests")
+    session.run("pytest", "tests/examine", *session.posargs)
+
+
+@nox.session
 def cache(session: nox.Session) -> None:
     """Say how much room finished runs take; `-- --prune` deletes those that nothing can use."""
     install(session, "docs")

@@ -22,6 +22,7 @@ from bn_tutorial.data.dataset import Dataset, Split
 from bn_tutorial.lab.training import Config, device, train
 from bn_tutorial.networks.perceptron import DeepNet
 from bn_tutorial.networks.probes import MEASURES
+from bn_tutorial.networks.standardized import Standardized
 
 ROOT = Path(__file__).parents[1]
 
@@ -203,7 +204,9 @@ def forwards():
     seen = set()
 
     def note(module, inputs):
-        if type(module).__module__.startswith("bn_tutorial.networks"):
+        # What standardizes weights is called once when a network is made, before it is moved.
+        of_weights = isinstance(module, Standardized)
+        if type(module).__module__.startswith("bn_tutorial.networks") and not of_weights:
             seen.add((inputs[0].device.type, inputs[0].dtype))
 
     hook = nn.modules.module.register_module_forward_pre_hook(note)

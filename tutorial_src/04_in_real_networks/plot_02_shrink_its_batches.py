@@ -32,7 +32,7 @@ from bn_tutorial.lab.figures import (
 )
 from bn_tutorial.lab.real_networks import ConvSpec
 from bn_tutorial.lab.study import judge, table, tune
-from bn_tutorial.lab.training import Config
+from bn_tutorial.lab.training import Config, device
 
 ARMS = {  # by the name on this page: what stands behind each convolution, colour
     "GN": ("group:4", "purple"),
@@ -175,12 +175,12 @@ for arm, batch in arms:
     evidence.note(**{f"{arm.lower()}_{batch}": mean})
 evidence.save()
 assert judged.last(("BN", 2)).mean > 50  # far from unable to learn
-model = run("BN", 2, 0.1).model()
+model = run("BN", 2, 0.1).model().to(device())
 outputs = []
 for number in range(1, 7):
     block = model.get_submodule(f"block_{number}")
     block.register_forward_hook(lambda *found: outputs.append(found[2].shape))
-model(data.standardize(data.test.images[:2]))
+model(data.standardize(data.test.images[:2]).to(device()))
 assert [shape[2] * shape[3] for shape in outputs] == positions
 
 # %%

@@ -49,7 +49,7 @@ from bn_tutorial.lab.pool import one_thread
 from bn_tutorial.lab.real_networks import ConvSpec, ResidualSpec
 from bn_tutorial.lab.study import judge, table, tune
 from bn_tutorial.lab.timing import measured_once
-from bn_tutorial.lab.training import Config
+from bn_tutorial.lab.training import Config, device
 
 RESIDUAL = {  # by the name on this page: settings of ResidualSpec
     "BN": {"norm": "batch"},
@@ -190,18 +190,20 @@ for ax, network in zip(axes, networks, strict=True):
 # Processor time of a step of training on one thread, on 128 images: the median of many, relative to
 # that of BN. It was measured on the machine that built this page, and is no verdict.
 
-images = data.standardize(data.train.images[:128])
-labels = data.train.labels[:128]
+steps = 30
+images = data.standardize(data.train.images[:128]).to(device())
+labels = data.train.labels[:128].to(device())
 
 
 def step_times():
     """Return the processor time of some steps of each arm, in seconds."""
-    models = [
-        ladders[key][tuning.chosen(key)].model().train() for key in ladders
-    ]
+    specs = [next(iter(ladder.values())) for ladder in ladders.values()]
+    models = [spec.model().to(device()).train() for spec in specs]
     times = [[] for _ in models]
     with one_thread():
-        for _ in range(30):  # in turn, so that all meet the same disturbances
+        for _ in range(
+            steps
+        ):  # in turn, so that all meet the same disturbances
             for model, taken in zip(models, times, strict=True):
                 start = time.process_time()
                 loss = cross_entropy(model(images), labels)
