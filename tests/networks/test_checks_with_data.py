@@ -4,28 +4,13 @@ import copy
 
 import pytest
 import torch
+from small_problem import X, Y, loader
 from torch import nn
 from torch.nn.functional import cross_entropy
-from torch.utils.data import DataLoader, TensorDataset
 
 from bn_tutorial.networks.batches import Score
 from bn_tutorial.networks.checks_with_data import gain
 from bn_tutorial.networks.examine import examine
-
-
-def classes(count=640):
-    generator = torch.Generator().manual_seed(0)
-    y = torch.randint(4, (count,), generator=generator)
-    centres = 3 * torch.randn(4, 8, generator=generator)
-    return centres[y] + torch.randn(count, 8, generator=generator) + 5, y
-
-
-X, Y = classes()
-
-
-def loader(batch=32, x=X, y=Y, **options):
-    options = {"shuffle": True, **options}
-    return DataLoader(TensorDataset(x, y), batch_size=batch, **options)
 
 
 def net(*first):

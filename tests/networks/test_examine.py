@@ -5,28 +5,13 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from small_problem import X, Y, loader
 from torch import nn
 from torch.nn.functional import cross_entropy
-from torch.utils.data import DataLoader, TensorDataset
 
 from bn_tutorial.networks.examine import examine, examine_state
 from bn_tutorial.networks.norms import ActNorm1d, GhostBatchNorm1d
 from bn_tutorial.networks.trials import FORWARDS
-
-
-def blobs(count=640):
-    """Four classes in eight dimensions, far from the origin."""
-    generator = torch.Generator().manual_seed(0)
-    y = torch.randint(4, (count,), generator=generator)
-    centres = 3 * torch.randn(4, 8, generator=generator)
-    return centres[y] + torch.randn(count, 8, generator=generator) + 5, y
-
-
-X, Y = blobs()
-
-
-def loader(batch=32, x=X, y=Y, **options):
-    return DataLoader(TensorDataset(x, y), batch_size=batch, shuffle=True, **options)
 
 
 def perceptron(norm=nn.BatchNorm1d):
