@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import pairwise
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +18,8 @@ from bn_tutorial.networks.settings import real, whole
 from bn_tutorial.networks.standardized import standardize
 
 SIDE = 28  # pixels
+
+Layer = TypeVar("Layer", bound=nn.Linear | nn.Conv2d)
 
 
 class AsImages(nn.Module):
@@ -64,23 +68,32 @@ class RandomShift(nn.Module):
         return windows[torch.arange(count), :, down, right]
 
 
-def draw_weights(layer: nn.Linear | nn.Conv2d, gain: float, generator: torch.Generator) -> None:
-    """Draw the weights from ``N(0, gain**2/fan_in)``, and let the biases, if any, be zero.
+def drawn(make: Callable[[], Layer], gain: float, generator: torch.Generator) -> Layer:
+    """Make a layer with weights from ``N(0, gain**2/fan_in)`` and biases of zero.
 
     Parameters
     ----------
-    layer : Linear or Conv2d
-        Changed in place.
+    make : callable
+        Returns a Linear or a Conv2d.
     gain : float
         With one, the layer keeps the mean square of what it is given; behind a ReLU, which halves
         it, the root of two does (He et al. 2015).
     generator : torch.Generator
         What draws.
     """
+    # A layer draws weights of its own from the global generator, whose state is restored.
+    with torch.random.fork_rng(devices=[]):
+        layer = make()
     fan_in = layer.weight[0].numel()
     nn.init.normal_(layer.weight, 0, gain / math.sqrt(fan_in), generator=generator)
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
+    return layer
+
+
+def present(parts: Mapping[str, nn.Module | None]) -> OrderedDict[str, nn.Module]:
+    """Return the parts that are there, in their order."""
+    return OrderedDict((name, part) for name, part in parts.items() if part is not None)
 
 
 class ConvNet(nn.Sequential):
@@ -127,8 +140,8 @@ class ConvNet(nn.Sequential):
         self,
         norm: str | None = None,
         *,
-        channels: Sequence[int] = (8, 8, 16, 16, 32, 32),
-        strides: Sequence[int] = (2, 1, 2, 1, 2, 1),
+        channels: Sequence[int] = (8, 8, 16, 16, 16, 16),
+        strides: Sequence[int] = (2, 2, 2, 1, 1, 1),
         weights: str = "plain",
         init_scale: float = 1.0,
         shift: int = 0,
@@ -154,17 +167,12 @@ class ConvNet(nn.Sequential):
         for number, ((inputs, outputs), stride) in enumerate(
             zip(pairwise([1, *channels]), strides, strict=True), 1
         ):
-            # A layer draws weights of its own from the global generator, whose state is restored.
-            with torch.random.fork_rng(devices=[]):
-                linear = nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1)
-            draw_weights(linear, init_scale * math.sqrt(2), generator)
+            convolution = partial(nn.Conv2d, inputs, outputs, 3, stride=stride, padding=1)
+            linear = drawn(convolution, init_scale * math.sqrt(2), generator)
             standardize(linear, weights)
             block = {"linear": linear, "norm": make_norm(outputs), "activation": nn.ReLU()}
-            present = {name: part for name, part in block.items() if part is not None}
-            parts[f"block_{number}"] = nn.Sequential(OrderedDict(present))
+            parts[f"block_{number}"] = nn.Sequential(present(block))
         parts["pool"] = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
-        with torch.random.fork_rng(devices=[]):
-            output = nn.Linear(channels[-1], whole(classes, "classes"))
-        draw_weights(output, 1.0, generator)
-        parts["output"] = output
+        output = partial(nn.Linear, channels[-1], whole(classes, "classes"))
+        parts["output"] = drawn(output, 1.0, generator)
         super().__init__(parts)

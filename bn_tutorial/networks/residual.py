@@ -8,13 +8,13 @@ first each block of a network without normalization doubles the mean square of t
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
-from typing import Any
+from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from bn_tutorial.networks.convolutional import SIDE, AsImages, draw_weights
+from bn_tutorial.networks.convolutional import SIDE, AsImages, drawn, present
 from bn_tutorial.networks.rivals import rival_maker
 from bn_tutorial.networks.settings import whole
 from bn_tutorial.networks.standardized import RELU_GAIN, standardize
@@ -146,9 +146,12 @@ class ResidualNet(nn.Sequential):
         make_norm = rival_maker(norm, axes=2 if convolutional else 0)
         generator = torch.Generator().manual_seed(whole(seed, "seed"))
 
+        convolution = partial(nn.Conv2d, width, width, 3, padding=1)
+        make: Callable[[], nn.Linear | nn.Conv2d]
+        make = convolution if convolutional else partial(nn.Linear, width, width)
+
         def linear(gain: float, factor: float) -> nn.Linear | nn.Conv2d:
-            layer: nn.Linear | nn.Conv2d = _linear(width, width, convolutional)
-            draw_weights(layer, gain, generator)
+            layer = drawn(make, gain, generator)
             standardize(layer, weights, factor)
             return layer
 
@@ -167,43 +170,27 @@ class ResidualNet(nn.Sequential):
             if scaling == "zero gamma" and (last := branch["norm_2"]) is not None:
                 nn.init.zeros_(last.get_parameter("weight"))
             return Block(
-                nn.Sequential(_named(branch)), make_norm(width) if placement == "post" else None
+                nn.Sequential(present(branch)), make_norm(width) if placement == "post" else None
             )
 
-        head = _linear(width, 10, convolutional=False)
+        head = partial(nn.Linear, width, 10)
         layers = {
             "stem": _stem(width, generator, convolutional),
             **{f"block_{number}": block(number) for number in range(1, blocks + 1)},
             "final": make_norm(width) if placement != "post" else None,
             "pool": nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()) if convolutional else None,
-            "output": head,
+            "output": drawn(head, 0.0 if scaling == "fixup" else 1.0, generator),
         }
-        draw_weights(head, 0.0 if scaling == "fixup" else 1.0, generator)
-        super().__init__(_named(layers))
-
-
-def _named(parts: dict[str, nn.Module | None]) -> OrderedDict[str, nn.Module]:
-    return OrderedDict((name, part) for name, part in parts.items() if part is not None)
-
-
-def _linear(inputs: int, outputs: int, convolutional: bool, stride: int = 1) -> Any:
-    # A layer draws weights of its own from the global generator, whose state is restored.
-    with torch.random.fork_rng(devices=[]):
-        if convolutional:
-            return nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1)
-        return nn.Linear(inputs, outputs)
+        super().__init__(present(layers))
 
 
 def _stem(width: int, generator: torch.Generator, convolutional: bool) -> nn.Module:
     """Return what makes the stream of an image: units, or channels of 7x7 positions."""
     if not convolutional:
-        layer: nn.Linear = _linear(SIDE * SIDE, width, convolutional)
-        draw_weights(layer, 1.0, generator)
-        return layer
-    first, second = (_linear(inputs, width, convolutional, stride=2) for inputs in (1, width))
-    draw_weights(first, 1.0, generator)
-    draw_weights(second, math.sqrt(2), generator)
-    return nn.Sequential(AsImages(), first, nn.ReLU(), second)
+        return drawn(partial(nn.Linear, SIDE * SIDE, width), 1.0, generator)
+    first = drawn(partial(nn.Conv2d, 1, width, 3, stride=2, padding=1), 1.0, generator)
+    second = partial(nn.Conv2d, width, width, 3, stride=2, padding=1)
+    return nn.Sequential(AsImages(), first, nn.ReLU(), drawn(second, math.sqrt(2), generator))
 
 
 def _fixup(

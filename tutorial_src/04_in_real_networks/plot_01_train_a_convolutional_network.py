@@ -75,8 +75,6 @@ def run(arm, lr, scale=1.0, config=CONFIG):
     """Return the settings of one run."""
     return ConvSpec(
         ARMS[arm][0],
-        channels=(8, 8, 16, 16, 16, 16),
-        strides=(2, 2, 2, 1, 1, 1),
         init_scale=scale,
         config=replace(config, lr=float(lr)),
     )

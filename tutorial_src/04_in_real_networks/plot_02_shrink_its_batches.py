@@ -66,8 +66,6 @@ def run(arm, batch, lr):
     steps = IMAGES // batch
     return ConvSpec(
         ARMS[arm][0],
-        channels=(8, 8, 16, 16, 16, 16),
-        strides=(2, 2, 2, 1, 1, 1),
         config=Config(steps, steps, batch, lr=lr),
     )
 

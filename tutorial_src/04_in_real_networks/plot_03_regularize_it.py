@@ -62,8 +62,6 @@ evidence = Evidence(
 def run(arm, lr, decay):
     """Return the settings of one run."""
     return ConvSpec(
-        channels=(8, 8, 16, 16, 16, 16),
-        strides=(2, 2, 2, 1, 1, 1),
         config=replace(CONFIG, lr=lr, weight_decay=decay),
         **ARMS[arm][0],
     )

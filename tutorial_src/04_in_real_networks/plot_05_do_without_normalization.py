@@ -80,10 +80,6 @@ ALPHAS = {
 RATES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 TUNING, JUDGING = range(50, 53), range(130, 135)  # seeds
 BLOCKS, WIDTH = 16, 64
-SHAPE = {
-    "channels": (8, 8, 16, 16, 16, 16),
-    "strides": (2, 2, 2, 1, 1, 1),
-}
 LONG, SHORT = Config(300, 300, 64), Config(200, 200, 128)
 MATTERS = 1.0  # percentage points
 
@@ -121,7 +117,7 @@ def run(network, arm, lr, alpha):
     if network == "residual":
         config = replace(SHORT, lr=lr)
         return ResidualSpec(blocks=BLOCKS, width=WIDTH, config=config, **chosen)
-    return ConvSpec(config=replace(LONG, lr=lr), **SHAPE, **chosen)
+    return ConvSpec(config=replace(LONG, lr=lr), **chosen)
 
 
 networks = {"residual": RESIDUAL, "convolutional": CONVOLUTIONAL}
