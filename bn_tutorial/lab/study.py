@@ -356,6 +356,26 @@ class Judged(Generic[Key, Setting]):
         spread = np.dot(shares, squares) / sum(shares) if sum(shares) else 0.0
         return replace(at_chosen, choice=float(spread), choice_freedom=len(self.tuning.seeds) - 1.0)
 
+    def table(self, words: Callable[[Key], str] = str) -> str:
+        """Lay out each arm's rate, what it ended at, and what must be known of the choice.
+
+        Parameters
+        ----------
+        words : callable
+            From an arm to what it is called.
+
+        Returns
+        -------
+        str
+            As :func:`table` does.
+        """
+        tuning = self.tuning
+        rows = {
+            words(arm): [tuning.chosen(arm), self.last(arm).mean, "; ".join(tuning.remarks(arm))]
+            for arm in tuning.ladders
+        }
+        return table(rows, ["rate", "test (%)", "remark"])
+
 
 def judge(
     tuning: Tuning[Key, Setting], data: Dataset, seeds: Iterable[int], **options: Any

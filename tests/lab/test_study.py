@@ -145,6 +145,16 @@ class TestJudge:
             assert outcome.choice == pytest.approx(spread / total if total else 0)
             assert outcome.choice_freedom == 1
 
+    def test_table_names_each_arm_with_its_rate_its_accuracy_and_the_remarks(self, held_out):
+        tuning = tune(ladders(), held_out, (7, 8), workers=1)
+        judged = judge(tuning, held_out, (1, 2), workers=1)
+        head, *rows = judged.table(lambda arm: f"norm {arm}").splitlines()
+        assert head.split() == ["rate", "test", "(%)", "remark"]
+        for arm, row in zip((None, "batch"), rows, strict=True):
+            rate, mean = f"{tuning.chosen(arm):.3g}", f"{judged.last(arm).mean:.3g}"
+            remarks = "; ".join(tuning.remarks(arm))
+            assert row.split() == ["norm", str(arm), rate, mean, *remarks.split()]
+
     @pytest.mark.parametrize(
         ("ends", "variance"),
         [

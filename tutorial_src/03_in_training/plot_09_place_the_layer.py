@@ -127,15 +127,7 @@ ladders = {
 }
 tuning = tune(ladders, data, tuning_seeds)
 judged = judge(tuning, data, seeds)
-rows = {
-    ", ".join(arm): [
-        tuning.chosen(arm),
-        judged.last(arm).mean,
-        ", ".join(tuning.remarks(arm)),
-    ]
-    for arm in arms
-}
-print(table(rows, columns=["rate", "test (%)", "remark"]))
+print(judged.table(", ".join))
 
 # %%
 # Measure the differences

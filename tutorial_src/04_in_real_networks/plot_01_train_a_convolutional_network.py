@@ -90,15 +90,7 @@ tuning = tune(
 judged = judge(tuning, data, JUDGING)
 most_frequent = data.test.labels.bincount().max().item() / len(data.test)
 LEVEL = 100 * (1 + most_frequent) / 2
-rows = {
-    arm: [
-        tuning.chosen(arm),
-        judged.last(arm).mean,
-        "; ".join(tuning.remarks(arm)),
-    ]
-    for arm in ARMS
-}
-print(table(rows, ["rate", "test (%)", "remark"]))
+print(judged.table())
 
 # %%
 

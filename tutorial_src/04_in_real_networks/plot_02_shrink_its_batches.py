@@ -104,15 +104,7 @@ ladders = {
 }
 tuning = tune(ladders, data, TUNING)
 judged = judge(tuning, data, JUDGING)
-rows = {
-    f"{arm}, batches of {batch}": [
-        tuning.chosen((arm, batch)),
-        judged.last((arm, batch)).mean,
-        "; ".join(tuning.remarks((arm, batch))),
-    ]
-    for arm, batch in arms
-}
-print(table(rows, ["rate", "test (%)", "remark"]))
+print(judged.table(lambda arm: "{}, batches of {}".format(*arm)))
 
 # %%
 # Compare with BN at each batch size

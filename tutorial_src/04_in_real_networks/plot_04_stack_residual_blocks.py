@@ -168,15 +168,7 @@ arms = [(arm, blocks) for arm in ARMS for blocks in DEPTHS]
 ladders = {key: {lr: run(*key, lr) for lr in RATES} for key in arms}
 tuning = tune(ladders, data, TUNING)
 judged = judge(tuning, data, JUDGING)
-rows = {
-    f"{arm}, {blocks} blocks": [
-        tuning.chosen((arm, blocks)),
-        judged.last((arm, blocks)).mean,
-        "; ".join(tuning.remarks((arm, blocks))),
-    ]
-    for arm, blocks in arms
-}
-print(table(rows, ["rate", "test (%)", "remark"]))
+print(judged.table(lambda arm: "{}, {} blocks".format(*arm)))
 
 # %%
 # Compare where the layer stands
