@@ -103,7 +103,7 @@ class ResidualNet(nn.Sequential):
     weights : {"plain", "standardized", "scaled"}
         See :func:`bn_tutorial.networks.standardized.standardize`; of the branches.
     seed : int
-        Of the initial weights; but for the factors of the scaling they depend on nothing else but
+        Of the initial weights; except for the factors of the scaling they depend on nothing but
         their shapes.
 
     Raises

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 from matplotlib.figure import Figure
 
@@ -89,3 +91,9 @@ def test_plot_draws_a_bar_for_each_layer_and_hatches_the_sick_ones():
 
 def test_levels_go_from_the_worst_on():
     assert [*LEVELS] == ["error", "warning", "note"]
+
+
+def test_each_code_has_its_section_among_the_faults():
+    folder = Path(__file__).parents[2] / "docs/faults"
+    pages = "\n".join(page.read_text(encoding="utf-8") for page in folder.glob("*.md"))
+    assert [code for code in CODES if f"({Finding('note', code, '').label})=\n" not in pages] == []
