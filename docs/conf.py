@@ -77,7 +77,7 @@ sphinx_gallery_conf = {
     "gallery_dirs": "gallery",
     "within_subsection_order": "FileNameSortKey",  # names, because callables cannot be pickled
     "image_scrapers": ("gallery_figures.scrape",),
-    "default_thumb_file": str(Path(__file__).parent / "_static/stamp.svg"),  # without a figure
+    "default_thumb_file": "_static/stamp.svg",  # of a page without a figure; see experiments.py
     "reset_modules": (
         *("matplotlib", "gallery_figures.use_site_style"),
         *("experiments.compute_on_one_thread", "gallery_state.finish"),

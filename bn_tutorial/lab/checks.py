@@ -43,7 +43,7 @@ class Checks:
     --------
     >>> checks = Checks("example")
     >>> print(checks.holds("one and one are two", 1 + 1 - 2, broken={"are three": 1 + 1 - 3}))
-    one and one are two                          0.0e+00  holds
+    one and one are two                          < 1e-12  holds
         are three                                1.0e+00  caught
     """
 
@@ -113,7 +113,9 @@ class Checks:
             self.numeric += 1
             self.largest = max(self.largest, residual)
         self._write()
-        lines = [f"{identity:<42}{residual:>10.1e}  holds"]
+        # The digits of a rounding error depend on where in memory the numbers lie.
+        shown = f"{residual:.1e}" if tolerance > ROUNDING else f"< {tolerance:.0e}"
+        lines = [f"{identity:<42}{shown:>10}  holds"]
         return "\n".join(
             lines + [f"    {name:<38}{value:>10.1e}  caught" for name, value in wrong.items()]
         )

@@ -92,6 +92,13 @@ def gather_damage(app: Sphinx) -> None:
     app.connect("build-finished", say)
 
 
+def find_stamp(app: Sphinx) -> None:
+    """Say where the stamp of pages without a figure is; no hash of conf.py may hold such a path."""
+    gallery = app.config.sphinx_gallery_conf
+    if stamp := gallery["default_thumb_file"]:
+        gallery["default_thumb_file"] = str(Path(app.srcdir, stamp))
+
+
 def compute_on_one_thread(_conf: dict[str, Any], _script: str | None) -> None:
     """Give each script one thread: the last digits of a sum depend on how many share it."""
     import torch  # only where a script runs: it takes seconds
@@ -103,5 +110,6 @@ def setup(app: Sphinx) -> dict[str, bool]:
     """Register before the extensions that read what is decided here."""
     app.setup_extension("executed_pages")
     app.connect("config-inited", prepare, priority=1)
-    app.connect("builder-inited", gather_damage, priority=0)  # before the scripts run
+    for prepare_scripts in (gather_damage, find_stamp):
+        app.connect("builder-inited", prepare_scripts, priority=0)  # before the scripts run
     return {"parallel_read_safe": True, "parallel_write_safe": True}

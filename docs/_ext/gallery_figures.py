@@ -26,6 +26,8 @@ PATH = re.compile(r'(?<= d=")[^"]+')
 NUMBER = re.compile(r"-?\d+\.\d+")
 AGAIN = re.compile(r"(?<=L )([^A-Z]+) L (?=[^A-Z])")  # a line to, after a line to
 
+HASHED = re.compile(r'(?<=")[a-z][0-9a-f]{10}(?=")')  # an id, as matplotlib makes it
+
 LEAD = "sphx-glr-lead"  # the class of the figure that its page opens with: see lead_figure.py
 
 HEAVIEST = 200_000  # bytes of an SVG: it would keep a reader waiting
@@ -85,7 +87,7 @@ def draw(figure: Figure, name: str) -> str:
     with plt.rc_context({**figures.STYLE, "svg.hashsalt": name}):
         # 192 dots per inch, of what is rasterized in it, are sharp on a screen of doubled pixels.
         figure.savefig(svg, format="svg", dpi=192, transparent=True, metadata={"Date": None})
-    light = PATH.sub(shorten, svg.getvalue())
+    light = number_ids(PATH.sub(shorten, svg.getvalue()))
     if len(light) > HEAVIEST:
         raise ValueError(
             f"{name} has {len(light):,} bytes as SVG, expected at most {HEAVIEST:,}: draw fewer "
@@ -98,6 +100,13 @@ def shorten(path: re.Match[str]) -> str:
     """Write the points of a path to a hundredth of a point: no screen shows more."""
     short = NUMBER.sub(lambda number: f"{round(float(number.group()), 2):g}", path.group())
     return AGAIN.sub(r"\1 ", " ".join(short.split()))
+
+
+def number_ids(svg: str) -> str:
+    """Give ids numbers: matplotlib makes them of all digits of a place, of which the last vary."""
+    for number, name in enumerate(dict.fromkeys(HASHED.findall(svg))):
+        svg = svg.replace(name, f"id{number}")
+    return svg
 
 
 def darken(svg: str) -> str:

@@ -163,6 +163,18 @@ def test_the_same_figure_gives_the_same_bytes(folder):
     assert written[0] == written[1]
 
 
+def test_last_digits_of_where_a_panel_lies_change_no_byte(folder):
+    written = []
+    for shift in (0, 1e-13):
+        _, axes = figures.new_figure(alt="A line in a clipped panel.")
+        axes.figure.set_layout_engine("none")
+        axes.set_position((0.2 + shift, 0.2, 0.7, 0.7))
+        axes.plot([0, 1, 4])
+        scrape(folder)
+        written.append([path.read_bytes() for path in sorted(folder.glob("*_wide_*.svg"))])
+    assert written[0] == written[1]
+
+
 def test_what_a_script_adds_has_the_site_style():
     with plt.rc_context():
         gallery_figures.use_site_style({}, None)

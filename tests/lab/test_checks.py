@@ -26,6 +26,13 @@ def test_counts_and_the_largest_residual_are_kept_and_written(tmp_path, monkeypa
     }
 
 
+def test_digits_are_shown_of_measurements_and_not_of_rounding_errors():
+    checks = Checks("page")
+    assert "< 1e-12  holds" in checks.holds("identity", 3e-15, broken={"x": 1.0})
+    bounds = {"tolerance": 0.05, "visible": 0.1}
+    assert "2.0e-02  holds" in checks.holds("experiment", 0.02, **bounds, broken={"x": 1.0})
+
+
 def test_counts_are_written_again_after_each_check_below_the_folder_of_the_page(
     tmp_path, monkeypatch
 ):
