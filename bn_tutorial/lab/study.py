@@ -190,23 +190,70 @@ class Tuning(Generic[Key, Setting]):
         settings = list(self.scores[arm])
         return settings[choose(np.array([self.scores[arm][setting] for setting in settings]))]
 
-    def remarks(self, arm: Key) -> list[str]:
-        """Say what a reader must know of a choice: ends of the ladder, diverged settings."""
-        settings, position = list(self.scores[arm]), list(self.scores[arm]).index(self.chosen(arm))
-        sound = [bool(np.isfinite(self.scores[arm][setting]).all()) for setting in settings]
+    def remarks(self, arm: Key, *names: str) -> list[str]:
+        """Say what a reader must know of a choice: ends of the ladder, diverged settings.
+
+        Parameters
+        ----------
+        arm : Key
+            The arm.
+        *names : str
+            If a setting is a tuple, what each of its numbers is called. Each is looked at along the
+            settings that differ from the chosen one in it alone.
+        """
+        chosen, scores = self.chosen(arm), self.scores[arm]
+        if not names:
+            return _ends(chosen, scores, "")
         found = []
-        if position == 0:
-            found.append("the smallest that was tried")
-        if position == len(settings) - 1:
-            found.append("the largest that was tried")
-        elif not sound[position + 1]:
-            found.append("the next one diverges")
+        for axis, name in enumerate(names):
+            line = {s: score for s, score in scores.items() if _differ(s, chosen) <= {axis}}
+            found += _ends(chosen, line, f"{name} ")
         return found
 
     def alternatives(self, arm: Key) -> list[Setting]:
         """Return the settings that chance could have chosen for an arm, but did not."""
         shares, chosen = self.shares[arm], self.chosen(arm)
         return [s for s in shares if shares[s] >= _PLAUSIBLE and s != chosen]
+
+
+def _differ(setting: Any, chosen: Any) -> set[int]:
+    """Return in which of their numbers two tuples differ."""
+    return {axis for axis, pair in enumerate(zip(setting, chosen, strict=True)) if len({*pair}) > 1}
+
+
+def _ends(chosen: Setting, line: Mapping[Setting, Array], name: str) -> list[str]:
+    """Say whether a choice lies at an end of a line of settings, or before one that diverges."""
+    settings, found = list(line), list[str]()
+    if len(settings) == 1:
+        return found
+    position = settings.index(chosen)
+    if position == 0:
+        found.append(f"the smallest {name}that was tried")
+    if position == len(settings) - 1:
+        found.append(f"the largest {name}that was tried")
+    elif not np.isfinite(line[settings[position + 1]]).all():
+        found.append(f"the next {name or 'one '}diverges")
+    return found
+
+
+def cross(first: Sequence[Setting], second: Sequence[Setting]) -> list[tuple[Setting, Setting]]:
+    """Return the pairs that differ from the middle pair in one of two settings, in their order.
+
+    A grid of all pairs costs more and says little more, where a wider search is known.
+
+    Parameters
+    ----------
+    first, second : sequence
+        Settings in increasing order, with a middle.
+
+    Examples
+    --------
+    >>> cross((0.1, 1, 10), (2, 3, 4))
+    [(0.1, 3), (1, 2), (1, 3), (1, 4), (10, 3)]
+    """
+    middle = first[len(first) // 2], second[len(second) // 2]
+    pairs = [(one, other) for one in first for other in second]
+    return [pair for pair in pairs if len(_differ(pair, middle)) < 2]
 
 
 def tune(

@@ -121,6 +121,21 @@ class TestTune:
         assert remarks(low, high) == ["the largest that was tried"]
         assert remarks(low, high, lost) == ["the next one diverges"]
 
+    def test_remarks_on_a_pair_of_settings_speak_of_each_along_its_own_line(self):
+        def remarks(best, lost=None):
+            scores = {
+                pair: np.array([1.0, 1.0]) for pair in study_module.cross((1, 2, 3), (7, 8, 9))
+            }
+            scores[best] = np.array([9.0, 9.0])
+            if lost:
+                scores[lost] = np.array([math.nan, 1.0])
+            return study_module.Tuning({}, {"a": scores}, {}, (0, 1)).remarks("a", "decay", "rate")
+
+        assert remarks((2, 8)) == []
+        assert remarks((2, 8), lost=(2, 9)) == ["the next rate diverges"]
+        assert remarks((2, 9)) == ["the largest rate that was tried"]
+        assert remarks((1, 8)) == ["the smallest decay that was tried"]
+
     def test_ladder_that_diverges_as_a_whole_is_refused(self, held_out):
         with pytest.raises(ValueError, match="every setting of a diverged"):
             tune({"a": {1e38: make_run("batch", lr=1e38)}}, held_out, (7, 8), workers=1)

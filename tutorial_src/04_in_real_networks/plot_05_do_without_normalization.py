@@ -19,9 +19,8 @@ convolutional network come standardized weights: :finding:`BN - scaled weights, 
 page before <plot_04_stack_residual_blocks>`, with BN in front of each branch); the *convolutional
 network* has six 3x3 convolutions. *Varied:* what stands in the place of BN. Each arm chose its
 learning rate on 5,000 held-out images, with 3 seeds of its own (DyT and Derf also where their alpha
-starts);
-then 5 other seeds compared them, after 200 steps in batches of 128 in the residual network and
-after 300 steps in batches of 64 in the convolutional one (0.5 and 0.3 epochs).
+starts); then 5 other seeds compared them, after 200 steps in batches of 128 in the residual network
+and after 300 steps in batches of 64 in the convolutional one (0.5 and 0.3 epochs).
 
 What can do without statistics of the batch falls into three kinds.
 
@@ -47,38 +46,38 @@ from bn_tutorial.lab.evidence import Evidence
 from bn_tutorial.lab.figures import draw_effects, new_figure
 from bn_tutorial.lab.pool import one_thread
 from bn_tutorial.lab.real_networks import ConvSpec, ResidualSpec
-from bn_tutorial.lab.study import judge, table, tune
+from bn_tutorial.lab.study import cross, judge, table, tune
 from bn_tutorial.lab.timing import measured_once
 from bn_tutorial.lab.training import Config, device
 
-RESIDUAL = {  # by the name on this page: settings of ResidualSpec
-    "BN": {"norm": "batch"},
-    "BN, zero gamma": {
-        "norm": "batch",
-        "placement": "peri",
-        "scaling": "zero gamma",
-    },
-    "scaled branches": {"scaling": "scaled"},
-    "SkipInit": {"scaling": "skipinit"},
-    "Fixup": {"scaling": "fixup"},
-    "scaled weights": {"scaling": "scaled", "weights": "scaled"},
-    "DyT": {"norm": "dyt"},
-    "Derf": {"norm": "derf"},
+RESIDUAL = {  # by the name on this page: settings of ResidualSpec, rates, alphas
+    "BN": ({"norm": "batch"}, (0.1, 0.3, 1.0)),
+    "BN, zero gamma": (
+        {"norm": "batch", "placement": "peri", "scaling": "zero gamma"},
+        (1.0, 3.0, 10.0),
+    ),
+    "scaled branches": ({"scaling": "scaled"}, (0.01, 0.03, 0.1)),
+    "SkipInit": ({"scaling": "skipinit"}, (0.03, 0.1, 0.3)),
+    "Fixup": ({"scaling": "fixup"}, (0.03, 0.1, 0.3)),
+    "scaled weights": (
+        {"scaling": "scaled", "weights": "scaled"},
+        (0.01, 0.03, 0.1),
+    ),
+    "DyT": ({"norm": "dyt"}, (0.1, 0.3, 1.0), (0.125, 0.25, 0.5)),
+    "Derf": ({"norm": "derf"}, (0.1, 0.3, 1.0), (0.25, 0.5, 1)),
 }
-CONVOLUTIONAL = {  # settings of ConvSpec
-    "BN": {"norm": "batch"},
-    "none": {},
-    "GN, standardized weights": {"norm": "group:4", "weights": "standardized"},
-    "scaled weights": {"weights": "scaled"},
-    "DyT": {"norm": "dyt"},
-    "Derf": {"norm": "derf"},
+CONVOLUTIONAL = {  # settings of ConvSpec, rates, alphas
+    "BN": ({"norm": "batch"}, (0.1, 0.3, 1.0)),
+    "none": ({}, (0.03, 0.1, 0.3)),
+    "GN, standardized weights": (
+        {"norm": "group:4", "weights": "standardized"},
+        (0.3, 1.0, 3.0),
+    ),
+    "scaled weights": ({"weights": "scaled"}, (0.1, 0.3, 1.0)),
+    "DyT": ({"norm": "dyt"}, (0.1, 0.3, 1.0), (0.5, 1, 2)),
+    "Derf": ({"norm": "derf"}, (0.03, 0.1, 0.3), (1, 2, 4)),
 }
-ALPHAS = {
-    "dyt": (0.25, 0.5, 1, 2, 4),
-    "derf": (0.5, 1, 2, 4),
-}  # where alpha starts
-RATES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
-TUNING, JUDGING = range(50, 53), range(130, 135)  # seeds
+TUNING, JUDGING = range(50, 53), range(140, 145)  # seeds
 BLOCKS, WIDTH = 16, 64
 LONG, SHORT = Config(300, 300, 64), Config(200, 200, 128)
 MATTERS = 1.0  # percentage points
@@ -102,14 +101,11 @@ evidence = Evidence(
 # -------------------------------
 
 
-def settings(arm):
-    """Yield what an arm may choose: a rate and, where there is one, an alpha."""
-    for lr in RATES:
-        for alpha in ALPHAS.get(arm.get("norm"), (None,)):
-            yield lr, alpha
+# A setting is a learning rate and, of DyT and Derf, the alpha that they start with: three rates are
+# tried at the middle alpha, and three alphas at the middle rate.
 
 
-def run(network, arm, lr, alpha):
+def run(network, arm, alpha, lr):
     """Return the settings of one run."""
     chosen = dict(arm)
     if alpha is not None:
@@ -121,24 +117,24 @@ def run(network, arm, lr, alpha):
 
 
 networks = {"residual": RESIDUAL, "convolutional": CONVOLUTIONAL}
-ladders = {
-    (name, network): {
-        choice: run(network, arm, *choice) for choice in settings(arm)
-    }
-    for network, arms in networks.items()
-    for name, arm in arms.items()
-}
+ladders = {}
+for network, arms in networks.items():
+    for name, (arm, rates, *alphas) in arms.items():
+        ladders[name, network] = {
+            setting: run(network, arm, *setting)
+            for setting in cross(*(alphas or [(None,)]), rates)
+        }
 tuning = tune(ladders, data, TUNING)
 judged = judge(tuning, data, JUDGING)
-rows = {
-    f"{network}: {name}": [
-        tuning.chosen((name, network))[0],
-        tuning.chosen((name, network))[1] or "",
+rows = {}
+for name, network in ladders:
+    alpha, lr = tuning.chosen((name, network))
+    rows[f"{network}: {name}"] = [
+        lr,
+        alpha or "",
         judged.last((name, network)).mean,
-        "; ".join(tuning.remarks((name, network))),
+        "; ".join(tuning.remarks((name, network), "alpha", "rate")),
     ]
-    for name, network in ladders
-}
 print(table(rows, ["rate", "alpha", "test (%)", "remark"]))
 
 # %%
@@ -243,7 +239,7 @@ assert all(np.isfinite(judged.last(key).values).any() for key in ladders)
 # normalization; that a squashing function replaces BN in convolutional networks is what the
 # authors of DyT themselves did not find.
 #
-# **Try it.** Add ``"RMSNorm": {"norm": "rms"}`` to ``RESIDUAL`` or to ``CONVOLUTIONAL``: it is
+# **Try it.** Add ``"RMSNorm": ({"norm": "rms"}, (0.1, 0.3, 1.0))`` to ``RESIDUAL``: it is
 # tuned, judged and drawn with the others.
 #
 # Next: :doc:`tour the zoo </derivations/zoo>`.
