@@ -285,7 +285,6 @@ for rival in ("none", "GN"):
 evidence.save()
 assert evidence.effects["largest rate, BN - none"].low > 0
 assert evidence.effects["usable scales, BN - none"].low > 0
-assert evidence.effects["BN - none"].low > 0
 
 # %%
 # **Limits.** One small network of four convolutions, plain gradient descent at a constant rate,
