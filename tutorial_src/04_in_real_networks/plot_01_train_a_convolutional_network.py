@@ -284,7 +284,6 @@ for rival in ("none", "GN"):
     evidence.note(**{f"factor_{rival.lower()}": float(factor)})
 evidence.save()
 assert evidence.effects["largest rate, BN - none"].low > 0
-assert evidence.effects["usable scales, BN - none"].low > 0
 
 # %%
 # **Limits.** One small network of four convolutions, plain gradient descent at a constant rate,
