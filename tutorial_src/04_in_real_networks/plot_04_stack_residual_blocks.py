@@ -292,8 +292,6 @@ evidence.save()
 effects = evidence.effects
 assert effects["growth of the gradient, BN - LN, on the stream"].low > 0
 assert growth["BN on the stream"].min() > 0 > growth["LN on the stream"].max()
-assert effects["BN in front - BN on the stream, 16 blocks"].low > 0
-assert effects["16 - 4 blocks, BN on the stream"].high < 0
 
 # %%
 # **Limits.** Perceptron blocks of width 64 without a normalization between the two maps of the
