@@ -125,9 +125,8 @@ figure, axes = new_figure(
     lead=True,
     width=7.2,
     height=5.2,
-    alt="Above, the test errors of five arms, a stroke for each seed: networks whose training "
-    "images are shifted have the lowest. Below, intervals of five differences of test accuracy "
-    "between them, in points.",
+    alt="Above, the test errors of five arms, a stroke for each seed and a dot for their "
+    "mean. Below, intervals of five differences of test accuracy between them, in points.",
 )
 for row, (arm, (_, _, color)) in enumerate(ARMS.items()):
     errors = 100 - judged.last(arm).values

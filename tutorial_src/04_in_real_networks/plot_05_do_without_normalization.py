@@ -5,13 +5,13 @@ Do without normalization
 **The question.** Can something cheaper stand in the place of batch normalization (BN), in a
 residual network and in a plain convolutional one?
 
-**In short.** Most rivals fall behind. BN is shown to be better by more than 1 point than all but
-:value:`residual_close` of 7 rivals in the residual network, and than all but
-:value:`convolutional_close` of 5 in the convolutional one. Branches that are only scaled down
-until each block is nearly the identity, without any normalization, are behind by
-:finding:`BN - scaled branches, residual`. DyT, which squashes each number instead of normalizing,
-is behind by :finding:`BN - DyT, residual` and by :finding:`BN - DyT, convolutional`. Closest in the
-convolutional network come standardized weights: :finding:`BN - scaled weights, convolutional`.
+**In short.** BN is shown to be better by more than 1 point than all but :value:`residual_close` of
+7 rivals in the residual network, and than all but :value:`convolutional_close` of 5 in the
+convolutional one. BN minus branches that are only scaled down until each block is nearly the
+identity, without any normalization, is :finding:`BN - scaled branches, residual`. BN minus DyT,
+which squashes each number instead of normalizing, is :finding:`BN - DyT, residual` and
+:finding:`BN - DyT, convolutional`. BN minus standardized and scaled weights, in the convolutional
+network, is :finding:`BN - scaled weights, convolutional`.
 
 .. lead-figure::
 
