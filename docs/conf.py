@@ -134,7 +134,7 @@ html_sidebars: dict[str, list[str]] = {
 html_theme_options = {
     "logo": {"text": "Batch normalization"},  # short enough for a telephone
     "navbar_align": "left",
-    "header_links_before_dropdown": 6,  # up to the findings
+    "header_links_before_dropdown": 6,  # what people come for; the lists by kind are in "More"
     "show_nav_level": 2,
     "footer_start": ["data-source"],
     "footer_end": [],

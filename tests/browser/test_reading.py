@@ -1,5 +1,7 @@
 """What the site's own script and templates do for a reader."""
 
+from itertools import pairwise
+
 import pytest
 
 # Nobody reaches what is folded away, whatever it has.
@@ -9,6 +11,23 @@ BOXES = """() => [...document.querySelectorAll(".math > .equation")]
 
 
 GALLERY_PAGE = "gallery/02_inside_a_network/plot_02_follow_the_signal.html"
+
+
+@pytest.mark.parametrize("width", [960, 1100, 1239, 1240, 1280])
+def test_what_people_come_for_stands_in_one_row_at_the_top(width, open_page):
+    header = open_page("findings.html", width=width).locator(".bd-header")
+    entries = [link.inner_text() for link in header.locator(".nav-item > .nav-link:visible").all()]
+    assert {"Why does it work?", "What should I use?", "Find the fault"} <= set(entries)
+    boxes = [
+        box.bounding_box()
+        for part in ("a.navbar-brand", ".nav-item > :visible", ".search-button__button:visible")
+        for box in header.locator(part).all()
+    ]
+    middles = [box["y"] + box["height"] / 2 for box in boxes]
+    assert max(middles) - min(middles) < 5
+    edges = sorted((box["x"], box["x"] + box["width"]) for box in boxes)
+    assert all(end <= start for (_, end), (start, _) in pairwise(edges))
+    assert edges[-1][1] <= width
 
 
 @pytest.mark.parametrize("path", ["derivations/depth.html", "derivations/inference.html"])
