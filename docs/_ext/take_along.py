@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import notebook_text
+import plain_text
 import site_archive
 from hatchling.builders.wheel import WheelBuilder
 from pybtex.database import parse_file
@@ -25,14 +25,31 @@ from bn_tutorial.lab import evidence
 ROOT = Path(__file__).parents[2]
 FOLDER = "_downloads"
 
-OURS = """\
-# Install what this notebook uses, unless it is there.{}
+PUBLISHED = """\
+# Install what this notebook uses, unless it is there.
 from importlib.util import find_spec
 
 if not find_spec("bn_tutorial"):
-    %pip install --quiet {}"""
-BESIDE = """
-# The file comes with it, in the archive (.zip) at the foot of its page: keep both in one folder."""
+    %pip install --quiet {wheel}"""
+BESIDE = """\
+# Install what this notebook uses, unless it is there: the package lies in the same folder.
+from importlib.util import find_spec
+from pathlib import Path
+
+if not find_spec("bn_tutorial"):
+    if not Path("{wheel}").is_file():
+        raise FileNotFoundError(
+            "{wheel} is not in this folder. It comes with "
+            "the notebook in the archive (.zip) that the notebook's page offers at its foot: "
+            "download that, unpack it, and open the notebook in its folder."
+        )
+    %pip install --quiet {wheel}"""
+SHOW = """
+# On the page the figures stand between the cells; here each opens in a window.
+import matplotlib.pyplot as plt
+
+plt.show()
+"""
 PLAIN = """\
 # Install what this notebook uses, unless it is there.
 %pip install --quiet torch torchvision"""
@@ -52,7 +69,7 @@ def address_of(config: Config) -> str:
     return place and f"{place.rstrip('/')}/"
 
 
-def equip(files: dict[str, Path], around: notebook_text.Around, wheel: Path, address: str) -> None:
+def equip(files: dict[str, Path], around: plain_text.Around, wheel: Path, address: str) -> None:
     """Let the files of an experiment say what they need, and pack them.
 
     Parameters
@@ -66,16 +83,18 @@ def equip(files: dict[str, Path], around: notebook_text.Around, wheel: Path, add
     address : str
         Of the folder that the wheel is published in, with a slash at its end, or nothing.
     """
-    script = files[".py"].read_text(encoding="utf-8")
+    script = plain_text.script(files[".py"].read_text(encoding="utf-8"), around)
     is_ours = "bn_tutorial" in script
     lies_beside = is_ours and not address
     what = f"{address}{wheel.name}" if is_ours else "torch torchvision"
     where = " (the file comes with this one, in the archive)" if lies_beside else ""
-    files[".py"].write_text(f"# This needs: pip install {what}{where}\n{script}", encoding="utf-8")
+    show = SHOW if "new_figure(" in script else ""
+    needs = f"# This needs: pip install {what}{where}\n"
+    files[".py"].write_text(f"{needs}{script}{show}", encoding="utf-8")
 
     notebook = json.loads(files[".ipynb"].read_text(encoding="utf-8"))
-    notebook_text.make_plain(notebook, around)
-    first = OURS.format(BESIDE if lies_beside else "", what) if is_ours else PLAIN
+    plain_text.notebook(notebook["cells"], around)
+    first = (BESIDE if lies_beside else PUBLISHED).format(wheel=what) if is_ours else PLAIN
     cell = {"cell_type": "code", "execution_count": None, "metadata": {}, "outputs": []}
     notebook["cells"].insert(0, {**cell, "source": first.splitlines(keepends=True)})
     files[".ipynb"].write_text(json.dumps(notebook, indent=1) + "\n", encoding="utf-8")
@@ -101,7 +120,7 @@ def finish(app: Sphinx, error: Exception | None) -> None:
         }
         script = page.removeprefix("gallery/")
         known = evidence.recall(script) if evidence.path_of(script).is_file() else None
-        around = notebook_text.Around(page, known, sources, titles, links)
+        around = plain_text.Around(page, known, sources, titles, links)
         equip(files, around, wheel, site and f"{site}{FOLDER}/")
 
 

@@ -10,7 +10,8 @@ from types import SimpleNamespace
 import pytest
 import take_along
 from IPython.core.inputtransformer2 import TransformerManager
-from notebook_text import Around
+from matplotlib import pyplot as plt
+from plain_text import Around
 from pybtex.database import BibliographyData
 
 from bn_tutorial import __version__
@@ -61,16 +62,28 @@ def members(files):
         return {name: packed.read(name) for name in packed.namelist()}
 
 
-def test_where_the_site_has_no_address_the_package_lies_beside_the_notebook(equipped, monkeypatch):
+def test_where_the_site_has_no_address_the_package_lies_beside_the_notebook(
+    equipped, monkeypatch, tmp_path
+):
     files = equipped(OURS)
     cell = first_cell(files)
-    assert "archive" in cell
+    monkeypatch.chdir(tmp_path)
+    with zipfile.ZipFile(files[".zip"]) as packed:
+        packed.extractall()
     assert installed(cell, monkeypatch, is_there=False) == [f"pip install --quiet {WHEEL}"]
     assert members(files) == {
         "x.ipynb": files[".ipynb"].read_bytes(),
         "x.py": files[".py"].read_bytes(),
         WHEEL: b"the wheel",
     }
+
+
+def test_notebook_without_its_archive_says_where_the_package_is(equipped, monkeypatch, tmp_path):
+    cell = first_cell(equipped(OURS))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError, match=f"{WHEEL} is not in this folder.*archive"):
+        installed(cell, monkeypatch, is_there=False)
+    assert installed(cell, monkeypatch, is_there=True) == []
 
 
 def test_where_it_has_one_the_package_is_installed_from_there(equipped, monkeypatch):
@@ -97,6 +110,18 @@ def test_script_says_what_it_needs_in_its_first_line(equipped):
     assert text.startswith(f"# This needs: pip install {WHEEL} (")
     assert text.partition("\n")[2] == OURS
     assert ast.get_docstring(ast.parse(text)) == "Title"
+
+
+def test_script_opens_its_figures_at_its_end(equipped, monkeypatch):
+    drawn = (
+        OURS
+        + "from bn_tutorial.lab.figures import new_figure\n\nnew_figure(alt='An empty panel.')\n"
+    )
+    shown = []
+    monkeypatch.setattr("matplotlib.pyplot.show", lambda: shown.append(plt.get_fignums()))
+    exec(equipped(drawn)[".py"].read_text())
+    plt.close("all")
+    assert [len(figures) for figures in shown] == [1]
 
 
 @pytest.mark.parametrize(

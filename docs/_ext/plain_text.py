@@ -1,14 +1,15 @@
-"""Let the notebooks to take along read well where Sphinx is not: their text is plain Markdown.
+"""Let notebooks and scripts to take along read well where Sphinx is not.
 
-sphinx-gallery turns a script's text into Markdown but leaves roles as they are. Here each becomes
-what a reader of the page sees: a number that was measured its value in this build, a link its
-words, a reference its authors and year.
+sphinx-gallery offers the script as it is, and turns its text into Markdown for the notebook, but
+leaves roles as they are. Here each becomes what a reader of the page sees: a number that was
+measured its value in this build, a link its words, a reference its authors and year.
 """
 
 from __future__ import annotations
 
 import posixpath
 import re
+import textwrap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,14 @@ ROLE = re.compile(r":(?P<role>[a-z:]+):`(?P<text>[^`]+)`")
 TARGET = re.compile(r"(?P<words>.*?)\s*<(?P<target>[^<>]*)>")
 DIRECTIVE = re.compile(r"^\.\. (?P<name>[\w-]+)::[^\n]*\n?", re.MULTILINE)
 LEAD = "*(The main figure, which shows it, is drawn further down.)*\n"
+# What is text in a script: its docstring, and the comment that begins a cell.
+TEXT = re.compile(
+    r'\A(?P<open>"""\n)(?P<docstring>.*?)(?=""")|^(?P<mark># %%\n)(?P<comment>(?:#[^\n]*\n)+)',
+    re.DOTALL | re.MULTILINE,
+)
+# A line under a title; a paragraph or an item of a list, which end before the next of these.
+PIECE = re.compile(r"^[-=]{3,}$|^.+(?:\n(?!- |[-=]{3,}$).+)*", re.MULTILINE)
+COLUMNS = 100  # of a line of text, as in the sources
 
 
 @dataclass(frozen=True)
@@ -51,15 +60,49 @@ class Around:
     site: str = ""
 
 
-def make_plain(notebook: dict[str, Any], around: Around) -> None:
-    """Rid the text of a notebook of roles and directives, and its code of marks for folding."""
-    for cell in notebook["cells"]:
+def notebook(cells: list[dict[str, Any]], around: Around) -> None:
+    """Rid the text of cells of roles and directives, and their code of marks for folding."""
+    for cell in cells:
         is_text, source = cell["cell_type"] == "markdown", "".join(cell["source"])
-        cell["source"] = [plain(source, around) if is_text else fold.MARK.sub(r"# \1\n", source)]
+        cell["source"] = [plain(source, around) if is_text else unmarked(source)]
+
+
+def script(source: str, around: Around) -> str:
+    """Return a script whose text is without roles and directives, and its code without marks."""
+
+    def anew(found: re.Match[str]) -> str:
+        if found["open"]:
+            return f"{found['open']}{filled(found['docstring'], COLUMNS, around)}"
+        text = re.sub("^# ?", "", found["comment"], flags=re.MULTILINE)
+        lines = filled(text, COLUMNS - len("# "), around).splitlines()
+        return "".join([found["mark"], *(f"# {line}".rstrip() + "\n" for line in lines)])
+
+    return unmarked(TEXT.sub(anew, source))
+
+
+def unmarked(code: str) -> str:
+    """Return code whose marks for folding are plain comments."""
+    return fold.MARK.sub(r"# \1\n", code)
+
+
+def filled(text: str, columns: int, around: Around) -> str:
+    """Return a text in which whatever becomes plain fills its lines anew, and the rest stands."""
+
+    def anew(found: re.Match[str]) -> str:
+        if (new := plain(found[0], around)) == found[0]:
+            return new
+        words = re.sub(" *\n *", " ", new.strip("\n"))
+        indent = "  " if words.startswith("- ") else ""
+        lines = textwrap.TextWrapper(
+            columns, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+        )
+        return lines.fill(words)
+
+    return PIECE.sub(anew, text)
 
 
 def plain(text: str, around: Around) -> str:
-    """Return the text of a cell without roles and directives.
+    """Return a text without roles and directives.
 
     Raises
     ------
@@ -72,12 +115,12 @@ def plain(text: str, around: Around) -> str:
     def word(found: re.Match[str]) -> str:
         role, inner = found["role"], " ".join(found["text"].split())
         if (show := SHOWN.get(role)) is None:
-            raise ValueError(f"a notebook cannot show :{role}:`{inner}`")
+            raise ValueError(f"plain text cannot show :{role}:`{inner}`")
         return show(inner, around)
 
     def block(found: re.Match[str]) -> str:
         if found["name"] != "lead-figure":
-            raise ValueError(f"a notebook cannot show .. {found['name']}::")
+            raise ValueError(f"plain text cannot show .. {found['name']}::")
         return LEAD
 
     return DIRECTIVE.sub(block, ROLE.sub(word, text))
@@ -116,13 +159,15 @@ def value(name: str, around: Around) -> str:
 
 
 def page(text: str, around: Around) -> str:
-    """Return the words of a link to a page, or its title; a link where the site has an address."""
+    """Return a link to a page; where the site has no address, its words and the page's title."""
     found = TARGET.fullmatch(text)
     target = found["target"] if found else text
     name = posixpath.normpath(posixpath.join("/", posixpath.dirname(around.page), target))[1:]
     title = around.titles[name]
     words = found["words"] if found else title
-    return f"[{words}]({around.site}{name}.html)" if around.site else f"*{words}*"
+    if around.site:
+        return f"[{words}]({around.site}{name}.html)"
+    return f"*{title}*" if words.lower() == title.lower() else f"{words} (*{title}*)"
 
 
 def code(text: str, _: Around) -> str:
@@ -135,6 +180,11 @@ def code(text: str, _: Around) -> str:
 def equation(label: str, _: Around) -> str:
     """Return what stands for an equation: the name that it has in the code."""
     return f"equation *{label.removeprefix('eq-')}*"
+
+
+def formula(tex: str, _: Around) -> str:
+    """Return a formula as Markdown has it."""
+    return f"${tex}$"
 
 
 def source(key: str, around: Around) -> str:
@@ -155,6 +205,7 @@ SHOWN: dict[str, Callable[[str, Around], str]] = {
     "class": code,
     "func": code,
     "eq": equation,
+    "math": formula,
     "cite:t": source,
     "cite:p": source,
 }

@@ -1,12 +1,12 @@
-"""Notebooks read well without Sphinx."""
+"""Notebooks and scripts read well without Sphinx."""
 
 import re
 from dataclasses import replace
 from pathlib import Path
 
-import notebook_text
+import plain_text
 import pytest
-from notebook_text import Around
+from plain_text import Around
 from pybtex.database import parse_file, parse_string
 from sphinx_gallery.gen_gallery import DEFAULT_GALLERY_CONF
 from sphinx_gallery.notebook import jupyter_notebook
@@ -53,29 +53,29 @@ def around():
         (":finding:`BN -\nnone`", "**+2.00 (1.75 to 2.25) points** (*yes*)"),
         (":verdict:`BN - none`", "*yes*"),
         (":value:`share:.1%`", "12.5\N{NO-BREAK SPACE}%"),
-        ("(:doc:`why\n</derivations/forward>`)", "(*why*)"),
+        (":doc:`why\n</derivations/forward>`.", "why (*What it computes*)."),
+        (":doc:`do the next <plot_02_y>`", "*Do the next*"),
         (":doc:`plot_02_y`", "*Do the next*"),
         (":doc:`/derivations/forward`", "*What it computes*"),
         (":func:`that of pairs <bn_tutorial.x>`", "*that of pairs*"),
         (":class:`~bn_tutorial.lab.effects.Effect`", "`Effect`"),
         (":class:`torch.nn.Linear`", "`torch.nn.Linear`"),
         (":eq:`eq-dgamma`", "equation *dgamma*"),
+        (":math:`1/n`", "$1/n$"),
         (":cite:t:`pair`", "Ioffe and Szegedy (2015)"),
         (":cite:p:`many`", "De et al. (2020)"),
         (":cite:t:`one`", "van Laarhoven (2017)"),
-        ("Above.\n\n.. lead-figure::\n\nBelow.", f"Above.\n\n{notebook_text.LEAD}\nBelow."),
+        ("Above.\n\n.. lead-figure::\n\nBelow.", f"Above.\n\n{plain_text.LEAD}\nBelow."),
         ("``a:b:`` and $x$", "``a:b:`` and $x$"),
     ],
 )
 def test_reader_sees_what_the_page_shows(around, text, expected):
-    assert notebook_text.plain(text, around) == expected
+    assert plain_text.plain(text, around) == expected
 
 
 def test_pages_are_linked_where_the_site_has_an_address(around):
     published = replace(around, site="https://example.org/")
-    assert notebook_text.plain(
-        ":doc:`next <plot_02_y>`, :doc:`/derivations/forward`", published
-    ) == (
+    assert plain_text.plain(":doc:`next <plot_02_y>`, :doc:`/derivations/forward`", published) == (
         "[next](https://example.org/gallery/01_a/plot_02_y.html), "
         "[What it computes](https://example.org/derivations/forward.html)"
     )
@@ -84,7 +84,7 @@ def test_pages_are_linked_where_the_site_has_an_address(around):
 def test_names_stand_where_a_failed_script_has_measured_nothing(around):
     text = ":effect:`a - b`, :finding:`a - b`, :value:`share:.1%`"
     unknown = replace(around, known=None)
-    assert notebook_text.plain(text, unknown) == "[a - b], [a - b] ([a - b]), [share]"
+    assert plain_text.plain(text, unknown) == "[a - b], [a - b] ([a - b]), [share]"
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_names_stand_where_a_failed_script_has_measured_nothing(around):
 )
 def test_what_cannot_be_shown_is_refused(around, text, error):
     with pytest.raises(error):
-        notebook_text.plain(text, around)
+        plain_text.plain(text, around)
 
 
 # What is left of reStructuredText, of what sphinx-gallery makes of it, and of marks for the site.
@@ -137,13 +137,93 @@ def test_leftovers_are_found(text, what):
     assert left("``:ref:`x` <b>`` and $a_ <b$ in *words*, [linked](https://example.org/)") == []
 
 
+SCRIPT = """\
+\"\"\"
+Title
+=====
+The mean is :value:`share:.1%` of what it would have been without it, of all values.
+
+.. lead-figure::
+\"\"\"
+
+# fold: divide
+half = 1 / 2
+
+# %%
+# Heading
+# -------
+# :math:`1/n`
+#
+# A short line
+# that stands.
+#
+# - By how much, if all of the images are counted that there are, and all of the seeds:
+#   :effect:`BN - none`
+# - Not at all.
+half += 1
+"""
+PLAIN_SCRIPT = """\
+\"\"\"
+Title
+=====
+The mean is 12.5NBSP% of what it would have been without it, of all values.
+
+LEAD
+\"\"\"
+
+# divide
+half = 1 / 2
+
+# %%
+# Heading
+# -------
+# $1/n$
+#
+# A short line
+# that stands.
+#
+# - By how much, if all of the images are counted that there are, and all of the seeds: **+2.00
+#   (1.75 to 2.25) points**
+# - Not at all.
+half += 1
+"""
+
+
+def test_script_reads_like_its_page_and_its_code_stands(around):
+    expected = PLAIN_SCRIPT.replace("NBSP", "\N{NO-BREAK SPACE}")
+    expected = expected.replace("LEAD\n", plain_text.LEAD)
+    assert plain_text.script(SCRIPT, around) == expected
+
+
+@pytest.fixture(scope="module")
+def surroundings():
+    """A function that returns what the text of any of our scripts may refer to."""
+    sources = parse_file(str(ROOT / "docs/references.bib"))
+    titles = dict.fromkeys(PAGES, "A title")
+    return lambda name: Around(f"gallery/{name}", None, sources, titles)
+
+
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_every_notebook_is_clean(name):
+def test_every_script_is_clean_and_computes_the_same(name, surroundings, tmp_path):
+    source = SCRIPTS[name].read_text(encoding="utf-8")
+    changed = plain_text.script(source, surroundings(name))
+    (tmp_path / "x.py").write_text(changed, encoding="utf-8")
+    (_, before), (_, after) = map(split_code_and_text_blocks, (SCRIPTS[name], tmp_path / "x.py"))
+    for old, new in zip(before, after, strict=True):
+        assert new.type == old.type
+        if new.type == "text":
+            assert left(new.content) == []
+            assert max(map(len, new.content.splitlines())) <= 100
+        else:
+            assert new.content == old.content.replace("# fold: ", "# ")
+            assert ":`" not in new.content
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_every_notebook_is_clean(name, surroundings):
     _, blocks = split_code_and_text_blocks(str(SCRIPTS[name]))
     notebook = jupyter_notebook(blocks, DEFAULT_GALLERY_CONF, str(SCRIPTS[name].parent))
-    titles = dict.fromkeys(PAGES, "A title")
-    sources = parse_file(str(ROOT / "docs/references.bib"))
-    notebook_text.make_plain(notebook, Around(f"gallery/{name}", None, sources, titles))
+    plain_text.notebook(notebook["cells"], surroundings(name))
     cells = {
         kind: ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == kind]
         for kind in ("markdown", "code")
