@@ -39,8 +39,11 @@ UNSEEN_IMAGES = """async () => {
   await Promise.all(images.map(image => image.decode().catch(() => {})));
   return images.filter(image => !image.naturalWidth).map(image => image.src);
 }"""
-# What is wider than the window, and not within a box that scrolls by itself.
-OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+# What is wider than the window, and not within a box that scrolls by itself. The theme hides what
+# is wider than the article.
+OVERFLOW = """Math.max(
+  ...[document.documentElement, ...document.querySelectorAll(".bd-article-container")]
+    .map(box => box.scrollWidth - box.clientWidth))"""
 # Figures of which a part is out of the window, be it in a box that scrolls.
 CUT = """() => [...document.querySelectorAll("main :is(img, svg):not(.katex *)")]
   .filter(figure => figure.getClientRects().length)
