@@ -7,6 +7,8 @@ from functools import reduce
 from pathlib import Path
 
 import pytest
+from pybtex.database import parse_file
+from pybtex.style.labels.alpha import LabelStyle
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = sorted((ROOT / "bn_tutorial").rglob("*.py"))
@@ -99,3 +101,15 @@ def test_names_are_found_in_every_form():
     assert there("bn_tutorial.scratch.layers.BatchNorm1D.forward")
     assert not there("bn_tutorial.scratch.layers.BatchNorm1D.backwards")
     assert not there("bn_tutorial.layers")
+
+
+def test_label_of_a_source_is_initials_and_its_year():
+    sources = parse_file(str(ROOT / "docs/references.bib")).entries.values()
+    labels = [*LabelStyle().format_labels(list(sources))]
+    assert [label for label in labels if not re.fullmatch(r"[A-Za-z]{2,4}\+?(\d\d)?", label)] == []
+
+
+def test_every_derivation_is_listed_with_its_question_in_the_order_of_the_pages():
+    text = (ROOT / "docs/derivations/index.md").read_text()
+    pages = re.findall(r"^(\w+)$", text.split("```{toctree}")[1].split("```")[0], re.MULTILINE)
+    assert re.findall(r"^\d+\. \[.*\]\((\w+)\.md\): .*\?$", text, re.MULTILINE) == pages
