@@ -9,8 +9,10 @@ The order is written in one place, the directive's content::
 
 A line with ``#`` opens a part, one with ``>`` says what it is about; each other line is a page, and
 those marked ``further`` may be left out. *Previous* and *next* at the foot of a page follow this
-order, wherever a page has its home. What a page answers is what it says itself, after **You get**
-or **The question.** What it needs, after **You need**, must come before it.
+order, wherever a page has its home, and the first link after **Next:** must. A page outside leads
+into the course at its beginning alone. What a page answers is what it says itself, after
+**You get**, or its question, after **The question.** What it needs, after **You need**, must come
+before it.
 Each page of the course gets ``course_step`` for its template: its number, and how many there are.
 """
 
@@ -23,7 +25,7 @@ from itertools import dropwhile, islice, takewhile
 from typing import Any
 
 from docutils import nodes
-from sentences import first_sentence
+from sentences import first_sentence, sentences
 from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
@@ -33,7 +35,7 @@ from sphinx.util.docutils import SphinxDirective
 logger = logging.getLogger(__name__)
 
 WORDS, LINES = 200, 15  # a minute, of text and of code
-GETS, NEEDS = ("You get", "The question."), "You need"
+GETS, NEEDS, NEXT = ("You get", "The question."), "You need", "Next:"
 HIDDEN = re.compile("hide|remove")  # in MyST-NB's classes of a cell
 
 
@@ -103,7 +105,8 @@ def answer(doctree: nodes.document) -> str:
     for mark in GETS:
         if (found := said(doctree, mark)) is not None:
             text = found.astext().split(mark, 1)[1]
-            sentence = first_sentence(text) or " ".join(text.split())
+            questions = (one for one in sentences(text) if one.endswith("?"))  # behind a setting
+            sentence = next(questions, "") or first_sentence(text) or " ".join(text.split())
             if not sentence:
                 logger.warning("nothing stands behind %r", mark, location=found)
             return sentence[:1].upper() + sentence[1:]
@@ -112,9 +115,14 @@ def answer(doctree: nodes.document) -> str:
 
 def needs(doctree: nodes.document) -> list[str]:
     """Return the pages that a page links to where it says what it needs."""
-    if (found := said(doctree, NEEDS)) is None:
+    return linked_after(doctree, NEEDS)
+
+
+def linked_after(doctree: nodes.document, mark: str) -> list[str]:
+    """Return the pages that a page links to after a mark in bold, up to the next one."""
+    if (found := said(doctree, mark)) is None:
         return []
-    behind = dropwhile(lambda node: node.astext() != NEEDS, found.children)
+    behind = dropwhile(lambda node: node.astext() != mark, found.children)
     sentence = takewhile(lambda node: not isinstance(node, nodes.strong), islice(behind, 1, None))
     links = [link for node in sentence for link in node.findall(addnodes.pending_xref)]
     return [
@@ -197,30 +205,43 @@ def fill(app: Sphinx, doctree: nodes.document, docname: str) -> None:
 def check(_app: Sphinx, env: BuildEnvironment) -> list[str]:
     """Warn of a page that needs a later one or answers nothing; name the page with the list."""
     known = pages(env)
-    for number, page in enumerate(known):
+    following = [*known[1:], env.course_page] if known else []  # type: ignore[attr-defined]
+    for number, (page, after) in enumerate(zip(known, following, strict=True)):
         doctree = env.get_doctree(page)
         if not answer(doctree):
             logger.warning("course: it says nothing after %s", " or ".join(GETS), location=page)
         for needed in needs(doctree):
             if needed in known[number + 1 :]:
                 logger.warning("course: it needs %s, which comes later", needed, location=page)
+        for told in linked_after(doctree, NEXT)[:1]:
+            if told != after:
+                logger.warning("course: next is %s, not %s", after, told, location=page)
     return [env.course_page] if known else []  # type: ignore[attr-defined]
 
 
 def follow(app: Sphinx, page: str, _template: str, context: dict[str, Any], _doc: object) -> None:
     """Tell the template where the page is in the course, and lead along it."""
-    known = pages(app.env)
-    if page not in known:
+    if not (known := pages(app.env)):
         return
-    at, home = known.index(page), app.env.course_page  # type: ignore[attr-defined]
-    context["course_step"], context["course_page"] = (at + 1, len(known)), home
+    home = app.env.course_page  # type: ignore[attr-defined]
+    way = [home, *known, home]
+
+    def address(target: str) -> str:
+        return str(app.builder.get_relative_uri(page, target))
 
     def link(target: str) -> dict[str, str]:
-        title = app.env.titles[target].astext()
-        return {"link": app.builder.get_relative_uri(page, target), "title": title}
+        return {"link": address(target), "title": app.env.titles[target].astext()}
 
-    context["prev"] = link(known[at - 1] if at else home)
-    context["next"] = link(known[at + 1] if at + 1 < len(known) else home)
+    if page in known:
+        at = way.index(page)
+        context["course_step"], context["course_page"] = (at, len(known)), home
+        context["prev"], context["next"] = link(way[at - 1]), link(way[at + 1])
+    elif page == home:
+        context["next"] = link(known[0])
+    else:  # a step into the course could not be taken back
+        for side, closed in (("prev", way), ("next", known)):
+            if context.get(side) and context[side]["link"] in map(address, closed):
+                context[side] = None
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

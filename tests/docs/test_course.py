@@ -20,15 +20,17 @@ part/a
 """
 CODE = "```Python\n" + "a = 1\n" * 60 + "```\n"
 PAGES = {
-    "index": "# Home\n\n```{toctree}\npart/index\nalone\nother\ncourse\n```\n",
+    "index": "# Home\n\n```{toctree}\npart/index\nalone\nother\ncourse\nlast\n```\n",
     "course": f"# Course\n\n{LIST}",
     "alone": "# Title d\n\n**You get** company.\n",
     "other": "# Other\n\n**You get** nothing that counts.\n",
     "part/index": "# Part\n\n```{toctree}\na\nb\nc\n```\n",
-    "part/b": "# Title b\n\n**You need** it.\n**You get** the first\nthing, e.g. it. And more.\n",
-    "part/a": "# Title a\n\n**The question.** Why, and how?\n\n**You need** [b](b.md).\n\n"
-    f"{'word ' * 390}\n\n$$x$$\n\n{CODE}",
+    "part/b": "# Title b\n\n**You need** it.\n**You get** the first\nthing, e.g. it. And more.\n\n"
+    "**Next:** [it](../alone.md), or [this](../other.md).\n",
+    "part/a": "# Title a\n\n**The question.** It is so. Why, and how?\n\n"
+    f"**You need** [b](b.md).\n\n{'word ' * 390}\n\n$$x$$\n\n{CODE}",
     "part/c": "# Title c\n\nAnswers nothing.\n",
+    "last": "# Title e\n\nAnswers nothing.\n",
 }
 CONF = "extensions = ['course', 'myst_parser']\nmyst_enable_extensions = ['dollarmath']\n"
 
@@ -92,7 +94,7 @@ def test_part_has_its_title_its_time_without_what_is_further_and_what_it_is_abou
     assert further == ["Title d"]
 
 
-def test_first_sentence_of_the_answer_is_shown(site):
+def test_first_sentence_of_the_answer_is_shown_and_of_a_question_the_question(site):
     assert "<p>The first thing, e.g. it.</p>" in site["course"]
     assert "<p>Why, and how?</p>" in site["course"]
 
@@ -122,9 +124,23 @@ def test_each_step_knows_its_number_and_leads_along_the_course(site):
     assert steps["part/a"] == ["(3, 3)", "../alone.html", "../course.html", "Course"]
 
 
-def test_other_pages_keep_the_way_of_the_tables_of_contents(site):
-    assert site["part/c"].split("|")[0] == ""
-    assert site["part/index"].split("|")[2] == "a.html"
+def test_page_of_the_list_leads_to_the_first_step_and_back_to_what_stands_before_it(site):
+    assert site["course"].split("|")[:3] == ["", "other.html", "part/b.html"]
+
+
+def test_other_pages_keep_the_way_of_the_tables_of_contents_but_not_into_the_course(site):
+    ways = {name: site[name].split("|")[:3] for name in ("part/index", "part/c", "other", "last")}
+    assert ways == {
+        "part/index": ["", "../index.html", ""],  # not to part/a
+        "part/c": ["", "", ""],  # between part/b and alone
+        "other": ["", "", "course.html"],
+        "last": ["", "", ""],
+    }
+
+
+def test_other_next_page_than_that_of_the_course_is_a_warning(warnings_with):
+    text = "# Title b\n\n**You get** it.\n\n**Next:** [it](a.md), or [this](../alone.md).\n"
+    assert "part/b.md: WARNING: course: next is alone, not part/a" in warnings_with(part__b=text)
 
 
 def test_page_that_needs_a_later_one_is_a_warning(warnings_with):

@@ -1,5 +1,5 @@
 import pytest
-from sentences import first_sentence
+from sentences import first_sentence, sentences
 
 
 @pytest.mark.parametrize(
@@ -19,6 +19,10 @@ from sentences import first_sentence
 )
 def test_sentence_ends_where_its_words_do_and_not_within_an_abbreviation(text, sentence):
     assert first_sentence(text) == sentence
+
+
+def test_sentences_follow_each_other_and_what_has_no_end_is_none():
+    assert [*sentences("One, e.g. two. Three?  And")] == ["One, e.g. two.", "Three?"]
 
 
 def test_ends_can_be_others():
