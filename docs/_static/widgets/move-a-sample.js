@@ -130,7 +130,8 @@
         ? `The greatest dx is ${fixed(Math.max(...dx.map(Math.abs)))} in size`
         : `Sample ${Number(upstream) + 1} has dx = ${fixed(dx[upstream])}`;
     const others = dx.filter((v, i) => String(i) !== upstream && Math.abs(v) > 1e-9).length;
-    const rest = others ? `${others} of the others get a gradient too` : "no other gets any";
+    const some = others === dx.length - 1 ? "all the others" : `${others} of the others`;
+    const rest = others ? `${some} get a gradient too` : "no other gets any";
     return `${statistics} The outputs have mean ${fixed(center)} and variance ${spread}.
       ${who}${upstream === "all" ? "" : `, ${rest}`}; all dx add up to ${total}.`;
   }
