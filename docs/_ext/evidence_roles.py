@@ -34,6 +34,8 @@ from bn_tutorial.lab.evidence import Value
 logger = logging.getLogger(__name__)
 
 EFFECT = re.compile(r"(?:(?P<page>[^:]*):)?(?P<name>[^:@]+)(?:@(?P<data>[^:@]+))?")
+TITLES = {"mnist": "MNIST", "digits": "the embedded digits"}  # in a sentence
+ONE = {"points": "point", "decades": "decade", "steps": "step"}
 VALUE = re.compile(r"(?:(?P<page>[^:]*):\s+)?(?P<key>[^:]+?)(?::(?P<form>\S+))?")
 
 
@@ -157,22 +159,33 @@ def formatted(value: Value, form: str) -> str:
 
 
 def facts(effect: Effect) -> str:
-    """Say in words what an effect rests on."""
-    covered = [f"{len(effect.seeds)} seeds"]
+    """Say in sentences what an effect rests on."""
+    others = [f"other seeds ({len(effect.seeds)} were run)"]
     if effect.images:
-        covered.append(f"{effect.images:,} test images")
+        others.append(f"other test images ({effect.images:,} were used)")
     if effect.chosen:
-        covered.append("the choice of the setting")
-    matters = f"matters from {effect.smallest:g} {effect.unit}".strip()
-    known = f"known to {effect.resolution:g} {effect.unit}".strip()
-    words = [
-        f"{100 * effect.confidence:g} % interval over {', '.join(covered)}",
-        matters if effect.smallest else "any difference matters",
-        known if effect.resolution else "",
-        effect.horizon,
-        effect.data,
+        others.append("another choice of the setting")
+    matters = f"A difference matters from {amount(effect.smallest, effect.unit)} on."
+    steps = f"Both sides were measured in steps of {amount(effect.resolution, effect.unit)}."
+    when = f"after {effect.horizon}" if effect.horizon[:1].isdigit() else effect.horizon
+    told = [
+        f"The {100 * effect.confidence:g} % interval allows for {listed(others)}.",
+        matters if effect.smallest else "Any difference matters.",
+        steps if effect.resolution else "",
+        f"Compared {when}." if when else "",
+        f"The images are {TITLES.get(effect.data, effect.data)}." if effect.data else "",
     ]
-    return "; ".join(filter(None, words))
+    return " ".join(filter(None, told))
+
+
+def amount(number: float, unit: str) -> str:
+    """Return a number with its unit; one point is no points."""
+    return f"{number:g} {ONE.get(unit, unit) if number == 1 else unit}".strip()
+
+
+def listed(words: list[str]) -> str:
+    """Join words as in a sentence."""
+    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
 
 
 def estimate(effect: Effect) -> str:
@@ -194,7 +207,7 @@ def show_effect(page: str, effect: Effect, text: str = "") -> measured:
 def show_verdict(page: str, effect: Effect) -> measured:
     """Show a verdict as a chip."""
     words, meaning = VERDICTS[effect.verdict]
-    told = f"{meaning} {estimate(effect)}; {facts(effect)}"
+    told = f"{meaning} {estimate(effect)}. {facts(effect)}"
     return measured("", words, page=page, facts=told, classes=["verdict", look(effect)])
 
 

@@ -20,6 +20,7 @@ from typing import Any
 from docutils import nodes
 from docutils.parsers.rst import directives
 from evidence_roles import (
+    TITLES,
     effect_named,
     estimate,
     facts,
@@ -302,7 +303,7 @@ def tell(row: Row, effect: Effect) -> str:
     told = f"{row.words}: {estimate(effect)}, {VERDICTS[effect.verdict].words}. {facts(effect)}"
     if row.other:
         verdict = VERDICTS[row.other.verdict].words
-        told += f". On {row.other.data}: {row.other.estimate()}, {verdict}"
+        told += f" On {TITLES[row.other.data]}: {row.other.estimate()}, {verdict}."
     return told
 
 

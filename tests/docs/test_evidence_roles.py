@@ -13,8 +13,12 @@ from bn_tutorial.lab import figures
 from bn_tutorial.lab.effects import VERDICTS, Outcome, compare
 
 STYLE = Path(__file__).parents[2] / "docs/_static/site.css"
+RECORD = Path(__file__).parents[2] / "docs/record"
 MINUS, SPACE = "\N{MINUS SIGN}", "\N{NO-BREAK SPACE}"
-FACTS = "95 % interval over 3 seeds; matters from 1 points; 9 steps; mnist"
+FACTS = (
+    "The 95 % interval allows for other seeds (3 were run). A difference matters from 1 point on. "
+    "Compared after 9 steps. The images are MNIST."
+)
 
 
 @pytest.fixture
@@ -60,7 +64,7 @@ def test_verdict_is_a_chip_that_says_what_it_means(effects):
     assert chip["class"] == ["measured", "verdict", "verdict-opposite"]
     meaning = VERDICTS["opposite"].meaning
     estimate = f"{MINUS}3.10 ({MINUS}3.35 to {MINUS}2.85) points"
-    assert chip.span.get_text().strip() == f"{meaning} {estimate}; {FACTS}"
+    assert chip.span.get_text().strip() == f"{meaning} {estimate}. {FACTS}"
 
 
 def test_finding_is_its_estimate_and_its_chip_in_one_link(effects):
@@ -114,7 +118,7 @@ def test_what_is_shown_is_escaped(measured):
     (effect,), warnings = shown(measured, "{effect}`change_the_rate: a`")
     assert not warnings
     assert text_of(effect).endswith(" <b>")
-    assert '; 2 < 3 & "4"; ' in effect.span.get_text()
+    assert ' after 2 < 3 & "4". ' in effect.span.get_text()
 
 
 def test_facts_say_all_that_an_effect_rests_on():
@@ -127,11 +131,31 @@ def test_facts_say_all_that_an_effect_rests_on():
         "a", *arms, unit="", smallest=0.25, resolution=0.5, confidence=0.995, data="mnist"
     )
     assert evidence_roles.facts(effect) == (
-        "99.5 % interval over 2 seeds, 2 test images, the choice of the setting; "
-        "matters from 0.25; known to 0.5; mnist"
+        "The 99.5 % interval allows for other seeds (2 were run), other test images (2 were used) "
+        "and another choice of the setting. A difference matters from 0.25 on. "
+        "Both sides were measured in steps of 0.5. The images are MNIST."
     )
-    effect = compare("a", [1.0, 2.0], [1.0, 1.0], unit="points", smallest=0)
-    assert evidence_roles.facts(effect) == "95 % interval over 2 seeds; any difference matters"
+    effect = compare(
+        "a", [1.0, 2.0], [1.0, 1.0], unit="points", smallest=0, horizon="before training"
+    )
+    assert evidence_roles.facts(effect) == (
+        "The 95 % interval allows for other seeds (2 were run). Any difference matters. "
+        "Compared before training."
+    )
+
+
+@pytest.mark.parametrize(
+    ("number", "unit", "told"),
+    [(1, "points", "1 point"), (0.125, "decades", "0.125 decades"), (1, "nat", "1 nat")],
+)
+def test_one_of_a_unit_is_not_many(number, unit, told):
+    assert evidence_roles.amount(number, unit) == told
+
+
+@pytest.mark.parametrize("name", evidence_roles.TITLES)
+def test_data_are_called_what_the_foot_of_a_page_calls_them(name):
+    record = lab.read_record(RECORD / f"{name}.json")
+    assert evidence_roles.TITLES[name].removeprefix("the ") == record.data["title"]
 
 
 # ---------------------------------------------------------------------------------------------
@@ -251,7 +275,7 @@ def test_effect_on_the_other_data_is_from_the_record_and_on_these_from_this_buil
     (digits, mnist), warnings = shown(effects, text)
     assert not warnings
     assert text_of(digits).startswith("+7.1")
-    assert digits.span.get_text().endswith("; digits")
+    assert digits.span.get_text().endswith("The images are the embedded digits.")
     assert text_of(mnist).startswith("+3.1")
 
 

@@ -150,7 +150,7 @@ def test_other_data_are_drawn_where_they_are_on_record_in_the_same_unit(site):
     assert not site.build()
     rows = site.read().select(".forest-wide a")
     assert [len(row.select(".hollow")) for row in rows] == [1, 0]
-    assert rows[0].title.get_text().endswith(". On digits: +2.1 (1.7 to 2.5), yes")
+    assert rows[0].title.get_text().endswith(". On the embedded digits: +2.1 (1.7 to 2.5), yes.")
 
 
 # ---------------------------------------------------------------------------------------------
@@ -228,14 +228,15 @@ def test_hollow_dot_is_the_other_data_and_is_left_out_beyond_the_cut():
     rows = row(1, 2, other=inside), row(1, 2, other=outside), row(1, 2)
     found = drawn(*rows, cut=(-6, 6)).select(".forest-row")
     assert [len(one.select(".hollow")) for one in found] == [1, 0, 0]
-    assert "On digits: +30.0 (29.0 to 31.0)" in found[1].title.get_text()
+    assert "On the embedded digits: +30.0 (29.0 to 31.0)" in found[1].title.get_text()
 
 
 def test_row_is_told_once_in_words():
     (found,) = drawn(row(1.2, 2.2, words='a <b> & "c"')).select(".forest-row")
     assert found.title.get_text() == (
         'a <b> & "c": +1.7 (1.2 to 2.2) points, yes. '
-        "95 % interval over 2 seeds; matters from 1 points; mnist"
+        "The 95 % interval allows for other seeds (2 were run). "
+        "A difference matters from 1 point on. The images are MNIST."
     )
     assert not found.has_attr("aria-label")  # which would have to repeat what is seen
     assert found.find(True) == found.title  # the name of its parent, if it comes first
