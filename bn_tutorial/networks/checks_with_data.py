@@ -7,7 +7,7 @@ even a healthy model differs significantly. Each stands before the checks with i
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,7 +94,9 @@ def _error(values: list[Any]) -> float:
 
 
 def mended(trials: Trials) -> Gain:
-    """Return what statistics that are gathered anew are worth."""
+    """Return what statistics that are gathered anew are worth; else, those of the batch."""
+    if "regathered" in trials.failed:
+        return gap(trials)
     found = gain(trials.scores.get("eval"), trials.scores.get("regathered"))
     if not found.words and trials.change is not None:
         words = f"they change the outputs by {100 * trials.change:.0f} % of their spread"
@@ -112,6 +114,20 @@ def far(found: Offset) -> bool:
     return found.off > max(OFF, NOISE * found.noise)
 
 
+def as_huge(trials: Trials, names: Iterable[str]) -> bool:
+    """Whether the inputs of layers are as huge as their statistics, which then are right."""
+    for name in names:
+        layer: Any = trials.layers[name]
+        moments = trials.reached(name)
+        if moments is None:
+            return False
+        mean, var = layer.running_mean.cpu().double(), layer.running_var.cpu().double()
+        near = (mean - moments.mean).abs() <= 0.01 * moments.mean.abs() + moments.var.sqrt()
+        if not (near & (var <= 100 * (moments.var + layer.eps))).all():
+            return False
+    return True
+
+
 def shifted_by_dropout(trials: Trials) -> dict[str, float]:
     """Return the layers whose inputs spread otherwise in training than in evaluation: the ratio.
 
@@ -120,7 +136,7 @@ def shifted_by_dropout(trials: Trials) -> dict[str, float]:
     found = {}
     for name, seen in trials.in_training.layers.items():
         moments = trials.reached(name)
-        if moments is None or trials.holds(name) or not seen.sound or trials.untrainable:
+        if moments is None or trials.holds(name) or not seen.sound or "training" in trials.failed:
             continue
         eps = getattr(trials.layers[name], "eps", 0.0)
         ratio = ((seen.all.var + eps) / (moments.var + eps)).median().item()
@@ -143,7 +159,7 @@ def stale(model: nn.Module, trials: Trials, known: set[str]) -> Iterator[Finding
     if known and cure.matters and _cheap(trials, off):
         return  # what is known explains the loss
     worst = max(off, key=lambda name: off[name].off)
-    where = f"{len(off)} of {len(trials.offsets)} layers over {OFF:g} sigma"
+    where = f"{len(off)} of {len(trials.offsets)} over {OFF:g} sigma"
     if not cure.matters:
         if off[worst].off > 5 * OFF:
             tail = f"; new ones gain nothing ({cure.words})" if cure.words else ""
@@ -160,14 +176,14 @@ def stale(model: nn.Module, trials: Trials, known: set[str]) -> Iterator[Finding
     details.insert(1, _cause(trials, worst))
     code = "averaged-weights" if averaged(model) else "stale-statistics"
     yield Finding(
-        "error", code, f"{where}: with new ones {cure.words}", tuple(off), tuple(details), UPDATE
+        "error", code, f"{where}; new ones: {cure.words}", tuple(off), tuple(details), UPDATE
     )
 
 
 def _is_that_of_training(trials: Trials, name: str, shifts: dict[str, float]) -> bool:
     """Whether the statistics are those of training, which differs from evaluation by dropout."""
     layer: Any = trials.layers[name]
-    if not shifts or trials.untrainable or name not in trials.in_training.layers:
+    if not shifts or "training" in trials.failed or name not in trials.in_training.layers:
         return False
     moments = trials.in_training.layers[name].all
     there = offset(layer, moments, (layer.running_mean, layer.running_var))
@@ -196,7 +212,7 @@ def _cause(trials: Trials, name: str) -> str:
         )
     return (
         f"{counted} batches counted, {window(momentum)} would do, so not too few: rate not "
-        "decayed, weights averaged or loaded, other data?"
+        "decayed, weights averaged, other data?"
     )
 
 

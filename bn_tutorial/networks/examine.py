@@ -64,8 +64,9 @@ def examine(
     ------
     TypeError, ValueError
         If the model is no Module that can be examined (scripted, lazy, without values), or has no
-        normalization layer; if the loader yields nothing, or what is not known. Errors of the model
-        come through, except for those of the layers examined, which are findings.
+        normalization layer; if the loader yields nothing, or what is not known. An error of the
+        model in evaluation mode comes through as it is, except for those of the layers examined,
+        which are findings; one in a trial stands in the report.
 
     Notes
     -----
@@ -165,7 +166,9 @@ def examine_state(state: Mapping[str, Any]) -> Report:
 
 def _of_statistics(kept: list[own_checks.Kept], trials: Trials) -> Iterator[Finding]:
     """Check the statistics of layers that use them; of those that hold them, only if broken."""
-    yield from own_checks.broken(kept)
+    for found in own_checks.broken(kept):
+        if found.code != "huge-statistics" or not data_checks.as_huge(trials, found.layers):
+            yield found
     used = [one for one in kept if not trials.holds(one.name) and one.name in trials.in_eval.layers]
     yield from own_checks.never_gathered(used)
     yield from own_checks.collapsed(kept)
@@ -175,7 +178,9 @@ def _of_statistics(kept: list[own_checks.Kept], trials: Trials) -> Iterator[Find
 def _of_batches(
     model: nn.Module, trials: Trials, known: list[Finding], last: int | None
 ) -> list[Finding]:
+    rounded = [*data_checks.rounded(trials)]
     broken = {name for found in known if found.code in _BROKEN for name in found.layers}
+    broken |= {name for found in rounded for name in found.layers}  # off by rounding alone
     findings = [
         *data_checks.stale(model, trials, broken),
         *data_checks.few_values(trials, last),
@@ -183,7 +188,7 @@ def _of_batches(
         *data_checks.several(trials),
         *data_checks.dropped(trials),
         *data_checks.constant(trials),
-        *data_checks.rounded(trials),
+        *rounded,
         *data_checks.idle(trials),
     ]
     return [*findings, *data_checks.worse_in_eval(trials, [*known, *findings])]
@@ -196,7 +201,7 @@ _STATE_CHECKS = {
     "counters": ("uneven-counters", "stale-statistics"),
 }
 _CHECKS = {
-    "statistics": (*_BROKEN, "stale-statistics", "averaged-weights", "eval-worse"),
+    "statistics": (*_BROKEN, "stale-statistics", "averaged-weights", "eval-worse", "lost-digits"),
     "momentum": ("swapped-momentum",),
     "flags": ("track-running-stats", "depends-on-the-batch", "eps-underflow"),
     "modes": ("frozen-but-moving", "half-frozen"),
@@ -215,9 +220,18 @@ _CHECKS = {
 }
 
 
+_TRIALS = {
+    "batch": "the statistics of the batch",
+    "biases": "biases moved by 1",
+    "training": "training mode",
+    "regathered": "statistics gathered anew",
+    "alone": "the statistics of one layer at a time",
+}
+
+
 def _sound(checks: Mapping[str, tuple[str, ...]], findings: list[Finding]) -> list[str]:
-    alarmed = {found.code for found in findings if found.level != "note"}
-    return [name for name, codes in checks.items() if not alarmed & set(codes)]
+    found = {one.code for one in findings}
+    return [name for name, codes in checks.items() if not found & set(codes)]
 
 
 # ---------------------------------------------------------------------------------------------
@@ -238,11 +252,14 @@ def _report(model: nn.Module, trials: Trials, findings: list[Finding]) -> Report
         if trials.offsets
         else "",
     }
-    sound = [line for name in sound if (line := said.get(name, name))]
+    untried = _untried(trials)
+    sound = [line for name in sound if name not in untried and (line := said.get(name, name))]
     name = type(model).__name__
     shifts = {layer: found.off for layer, found in trials.offsets.items()}
     head = verdict(findings, _cure(trials, findings))
-    return Report(name, head, seen, findings, _rows(trials), sound, _unchecked(trials), shifts)
+    failed = [f"{_TRIALS[trial]}: {error}" for trial, error in trials.failed.items()]
+    unchecked, rows = _unchecked(trials), _rows(trials)
+    return Report(name, head, seen, findings, rows, sound, unchecked, failed, shifts)
 
 
 def _largest(trials: Trials) -> float:
@@ -271,16 +288,23 @@ def _cure(trials: Trials, findings: list[Finding]) -> str:
     return f"the weights are fine, the running statistics are not: new ones, {cure.words}"
 
 
-def _unchecked(trials: Trials) -> list[str]:
-    missing = []
+def _untried(trials: Trials) -> list[str]:
+    """Return the checks for which there was no pass."""
+    batch = ["statistics", "values per mean", "shared layers", "channels"]
     if trials.refused:
-        missing.append("all that a pass through the layers would show")
+        return [*batch, "dropout", "random batches"]
+    missing = batch if "batch" in trials.failed else []
+    return [*missing, "dropout"] if "training" in trials.failed else missing
+
+
+def _unchecked(trials: Trials) -> list[str]:
+    missing = (
+        ["all that a pass through the layers would show"] if trials.refused else _untried(trials)
+    )
     reached = {*trials.in_eval.layers, *trials.in_batch.layers, *trials.in_training.layers}
     lost = [name for name in trials.layers if name not in reached]
     if lost and not trials.refused:
         missing.append(f"layers that no batch reached: {shorten(lost)}")
-    if trials.untrainable:
-        missing.append(f"dropout ({trials.untrainable})")
     if not trials.trains:
         missing.append("which layers are frozen (the model is in eval mode)")
     if not trials.scores or trials.scores.get("eval") is None or not _rows(trials):

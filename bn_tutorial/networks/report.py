@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -119,6 +120,8 @@ class Report:
         What was checked and is in order.
     unchecked : list of str
         What was not, and why.
+    failed : list of str
+        Trials that ended in an error of the model, with the whole text of it.
     shifts : dict of str to float
         How far the running statistics of each layer are off, in standard deviations.
     threshold : float
@@ -132,6 +135,7 @@ class Report:
     rows: list[Row] = field(default_factory=list)
     sound: list[str] = field(default_factory=list)
     unchecked: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
     shifts: dict[str, float] = field(default_factory=dict)
     threshold: float = 0.05
 
@@ -168,9 +172,10 @@ class Report:
         head = [self.verdict, f"{self.subject}: {self.seen}", *_table(self.rows)]
         foot = [f"fix  {line}" for line in self._remedies()]
         if self.sound:
-            foot.append(_cut(f"OK   {', '.join(self.sound)}"))
+            foot += _wrap(f"OK   {', '.join(self.sound)}")
+        foot += [line for error in self.failed for line in _wrap(f"TRIAL FAILED  {error}")]
         if self.unchecked:
-            foot.append(_cut(f"NOT CHECKED  {'; '.join(self.unchecked)}"))
+            foot += _wrap(f"NOT CHECKED  {'; '.join(self.unchecked)}")
         if self.findings:
             foot.append("what a code means: Find the fault, at #fault-<code>")
         return "\n".join([*head, *self._body(_LINES - len(head) - len(foot)), *foot])
@@ -242,14 +247,14 @@ def verdict(findings: list[Finding], say: str = "") -> str:
     Examples
     --------
     >>> verdict([])
-    'HEALTHY: nothing to mend'
+    'HEALTHY: nothing to mend in its normalization'
     >>> verdict([Finding("warning", "swapped-momentum", "0.99 in 1")])
     'SUSPECT (1 warning): a momentum that weighs the old value elsewhere'
     """
     numbers = {level: sum(f.level == level for f in findings) for level in ("error", "warning")}
     counted = ", ".join(f"{n} {level}{'s' * (n > 1)}" for level, n in numbers.items() if n)
     if not counted:
-        return "HEALTHY: nothing to mend"
+        return "HEALTHY: nothing to mend in its normalization"
     worst = min(findings, key=lambda found: [*LEVELS].index(found.level))
     return f"{'SICK' if numbers['error'] else 'SUSPECT'} ({counted}): {say or CODES[worst.code]}"
 
@@ -270,6 +275,10 @@ def shorten(names: Iterable[str], count: int = 3) -> str:
 
 def _cut(line: str) -> str:
     return line if len(line) <= _WIDTH else f"{line[: _WIDTH - 3]}..."
+
+
+def _wrap(text: str) -> list[str]:
+    return textwrap.wrap(text, _WIDTH, subsequent_indent="     ", max_lines=2, placeholder=" ...")
 
 
 def _table(rows: list[Row]) -> list[str]:

@@ -81,8 +81,9 @@ class Trials:
         Without a loss: how much new statistics change the outputs, relative to their spread.
     refused : tuple or None
         The layer that raised an error, the error, and whether in evaluation mode.
-    untrainable : str
-        Why the model did not run in training mode, if it did not.
+    failed : dict of str to str
+        The errors raised by trials, by name: ``"batch"``, ``"biases"``, ``"training"``,
+        ``"regathered"``, ``"alone"``.
     idle : list of tuple
         Module with a bias, and the layer that takes it away: shown by moving the bias.
     forwards, batches, samples : int
@@ -103,7 +104,7 @@ class Trials:
     alone: dict[str, float] = field(default_factory=dict)
     change: float | None = None
     refused: tuple[str, Exception, bool] | None = None
-    untrainable: str = ""
+    failed: dict[str, str] = field(default_factory=dict)
     idle: list[tuple[str, str]] = field(default_factory=list)
     forwards: int = 0
     batches: int = 0
@@ -140,10 +141,11 @@ def measure(
     trial = _Trial(model, batches, loss, forward)
     if trial.look_at_three_modes():
         rewind()
-        trial.gather_anew()
-        if trial.new and trial.found.scores["regathered"].losses:
+        trial.try_out("regathered", trial.gather_anew)
+        score = trial.found.scores.get("regathered")
+        if trial.new and score and score.losses:
             rewind()
-            trial.return_one_by_one()
+            trial.try_out("alone", trial.return_one_by_one)
     return trial.found
 
 
@@ -199,14 +201,27 @@ class _Trial:
             if not self._look(batch, "eval", found.in_eval):
                 return False
             self.mode(batch=True)
-            if not self._look(batch, "batch", found.in_batch):
+            self.try_out("batch", self._look, batch, "batch", found.in_batch)
+            if found.refused:
                 return False
             if found.batches == 1:
                 found.constant = {name for name in self.own if self._holds(name)}
-                self._move_biases(batch)
-            if not found.untrainable:
-                self._train(batch)
+                self.try_out("biases", self._move_biases, batch)
+            self.try_out("training", self._train, batch)
         return True
+
+    def try_out(self, what: str, trial: Callable[..., object], *arguments: Any) -> None:
+        """Try what the model need not bear; its error is kept, and this not tried again.
+
+        The plain pass in evaluation mode is no trial: its error is the user's to see.
+        """
+        if what in self.found.failed:
+            return
+        try:
+            trial(*arguments)
+        except Exception as error:
+            self.found.failed[what] = f"{type(error).__name__}: {error}"
+            self.found.scores.pop(what, None)  # it is of some batches only
 
     def _look(self, batch: Any, kind: str, gathered: Gathered) -> bool:
         with look(self.model, self.found.layers, gathered):
@@ -225,10 +240,7 @@ class _Trial:
         self.mode(training=True)
         with look(self.model, self.found.layers, self.found.in_training):
             self.found.in_training.begin(size(batch))
-            try:
-                self.run(batch)
-            except Exception as error:  # it need not: perhaps it would want targets
-                self.found.untrainable = f"{type(error).__name__} in training mode"
+            self.run(batch)
 
     def _holds(self, name: str) -> bool:
         """Whether a layer of another library keeps its statistics in training mode."""

@@ -209,3 +209,13 @@ def test_gap_that_nothing_explains_is_found(model):
     leaky = Leaky()
     torch.optim.swa_utils.update_bn(loader(), leaky)
     assert [*alarms(leaky)] == ["eval-worse"]
+
+
+def test_huge_statistics_are_right_where_the_inputs_are_huge():
+    layer = nn.Sequential(nn.BatchNorm1d(4))
+    stamps = [1.7e9 + 60 * torch.randn(32, 4) for _ in range(20)]
+    for x in stamps:
+        layer(x)
+    torch.optim.swa_utils.update_bn(stamps, layer)
+    assert [*alarms(layer, stamps)] == ["lost-digits"]
+    assert "huge-statistics" in alarms(layer, [x - 1.7e9 for x in stamps])

@@ -1,4 +1,5 @@
 import copy
+import itertools
 import threading
 
 import pytest
@@ -321,6 +322,63 @@ def test_error_of_the_model_comes_through_and_that_of_a_layer_is_a_finding(model
     assert examine(flat, loader()).codes[0] == "layer-refuses"
 
 
+class Fussy(nn.Module):
+    """Raises an error under a condition on its first layer."""
+
+    def __init__(self, body, refuses, error):
+        super().__init__()
+        self.body, self.refuses, self.error = body, refuses, error
+
+    def forward(self, x):
+        if self.refuses(self):
+            raise self.error
+        return self.body(x)
+
+
+def test_error_of_a_plain_pass_reaches_the_user_as_it_is(model):
+    mine = StopError("nobody else's")
+    with pytest.raises(StopError) as caught:
+        examine(Fussy(model, lambda _: True, mine), loader())
+    assert caught.value is mine
+    passes = itertools.count()  # of which the first batch takes one in evaluation mode
+    later = Fussy(model, lambda m: not m.body[1].training and next(passes) > 3, mine)
+    with pytest.raises(StopError) as caught:
+        examine(later, loader())
+    assert caught.value is mine
+
+
+def test_error_in_the_trial_of_the_remedy_is_said_and_what_is_known_stays(model):
+    model[1].running_mean += 3 * model[1].running_var.sqrt()
+    own = model[1].running_mean.clone()
+    fussy = Fussy(
+        model,
+        lambda m: not m.body[1].training and not torch.equal(m.body[1].running_mean, own),
+        ValueError("these are not my statistics"),
+    )
+    report = examine(fussy, loader())
+    line = "statistics gathered anew: ValueError: these are not my statistics"
+    assert report.failed == [line]
+    assert f"TRIAL FAILED  {line}" in str(report)
+    assert [row.name for row in report.rows] == ["eval mode", "batch statistics"]
+    (error,) = report.errors  # those of the batch tell as much
+    assert error.code == "stale-statistics"
+
+
+def test_error_with_the_statistics_of_the_batch_is_said_and_nothing_called_sound(model):
+    odd = Fussy(
+        model,
+        lambda m: m.body[1].training and not m.training,
+        RuntimeError("half of me is in train mode"),
+    )
+    report = examine(odd, loader())
+    assert report.failed == [
+        "the statistics of the batch: RuntimeError: half of me is in train mode"
+    ]
+    assert not report.findings
+    assert {"statistics", "channels"} <= {*report.unchecked}
+    assert not {"shared layers", "channels"} & {*report.sound}
+
+
 def test_part_that_training_alone_runs_is_no_harm(model):
     class Loud(nn.Module):
         def __init__(self):
@@ -334,7 +392,9 @@ def test_part_that_training_alone_runs_is_no_harm(model):
 
     report = examine(Loud(), loader())
     assert not report.findings
-    assert "TypeError in training mode" in str(report)
+    assert report.failed == ["training mode: TypeError: expected targets"]
+    assert "dropout" in report.unchecked
+    assert "dropout" not in report.sound
 
 
 def test_layers_that_no_batch_reaches_are_named(model):
