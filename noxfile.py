@@ -100,7 +100,7 @@ def faults(session: nox.Session) -> None:
 
 @nox.session
 def examine(session: nox.Session) -> None:
-    """Examine models that are compiled or wrapped, which takes a compiler's time."""
+    """Examine sick models and healthy ones, and count what is found; about five minutes."""
     install(session, "tests")
     session.run("pytest", "tests/examine", *session.posargs)
 

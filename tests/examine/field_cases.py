@@ -1,34 +1,54 @@
 """Sick models as they were reported in public threads, each with the codes that name its fault.
 
 A case returns the report of `examine` or of `watch_norms`. The codes are chosen by what is wrong,
-any of them will do; none is expected of what is no fault.
+any of them will do; none is expected of what is no fault. Where one layer is sick, it is named.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import nn
 from torch.nn.functional import cross_entropy, mse_loss
 
 from bn_tutorial.networks.examine import examine, examine_state
+from bn_tutorial.networks.report import Report
 from bn_tutorial.networks.watch_norms import watch_norms
 
 CASES = {}
 
 
-def case(what, *codes):
-    def keep(function):
-        CASES[function.__name__] = (what, codes, function)
-        return function
+@dataclass(frozen=True)
+class Case:
+    what: str
+    codes: tuple[str, ...]
+    layer: str | None  # None where not one layer is sick, but the batches, the loop, or nothing
+    report: Callable[[], Report]
 
-    return keep
+
+def collector(cases):
+    """Return what keeps a function as a case."""
+
+    def case(what, *codes, layer=None):
+        def keep(function):
+            cases[function.__name__] = Case(what, codes, layer, function)
+            return function
+
+        return keep
+
+    return case
+
+
+case = collector(CASES)
 
 
 def noise(*shape, count=20, scale=1.0, shift=0.0):
     return [torch.randn(*shape) * scale + shift for _ in range(count)]
 
 
-@case("slow averages, thirty steps: val loss in the thousands", "stale-statistics")
+@case("slow averages, thirty steps: val loss in the thousands", "stale-statistics", layer="1")
 def f01_too_few_steps():
     x, y = 3 * torch.randn(2, 8) + 5, torch.tensor([[0.0], [1.0]])
     norm = nn.BatchNorm1d(16, momentum=0.01)
@@ -41,7 +61,7 @@ def f01_too_few_steps():
     return examine(net, [(x, y)] * 5)
 
 
-@case("one image a batch: eval mode is another function", "batch-of-one")
+@case("one image a batch: eval mode is another function", "batch-of-one", layer="0")
 def f02_batch_of_one():
     net = nn.Sequential(nn.BatchNorm2d(3), nn.Conv2d(3, 3, 1))
     images = [torch.randn(1, 3, 16, 16) * (0.2 + 4 * torch.rand(1)) for _ in range(50)]
@@ -50,7 +70,7 @@ def f02_batch_of_one():
     return examine(net, images)
 
 
-@case("eval-mode gradient with later statistics", "eval-backward")
+@case("eval-mode gradient with later statistics", "eval-backward", layer="")
 def f04_backward_after_a_train_pass():
     norm = nn.BatchNorm1d(1)
     with watch_norms(norm) as seen:
@@ -60,7 +80,7 @@ def f04_backward_after_a_train_pass():
     return seen.report
 
 
-@case("a teacher under no_grad drifts", "no-grad-is-not-eval")
+@case("a teacher under no_grad drifts", "no-grad-is-not-eval", layer="1")
 def f05_teacher_moves():
     teacher = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4))
     with watch_norms(teacher) as seen, torch.no_grad():
@@ -69,53 +89,55 @@ def f05_teacher_moves():
     return seen.report
 
 
-@case("frozen as in Keras up to 2.1.2", "frozen-but-moving")
+@case("frozen as in Keras up to 2.1.2", "frozen-but-moving", layer="")
 def f07_frozen_but_moving():
     return examine(_gathered(nn.BatchNorm1d(4).requires_grad_(False)), noise(64, 4, shift=5))
 
 
-@case("frozen as in Keras 2.1.3: the batch normalizes, nothing moves", "track-running-stats")
+@case(
+    "frozen as in Keras 2.1.3: the batch normalizes, nothing moves", "track-running-stats", layer=""
+)
 def f07_momentum_zero():
     norm = nn.BatchNorm1d(4, momentum=0.0).requires_grad_(False)
     return examine(norm, noise(64, 4, shift=5))
 
 
-@case("one value a channel after pooling", "one-value")
+@case("one value a channel after pooling", "one-value", layer="2")
 def f09_one_value():
     return examine(_pooled_branch(), noise(1, 8, 64, 64))
 
 
-@case("two values a channel: plus and minus one", "small-batches")
+@case("two values a channel: plus and minus one", "small-batches", layer="2")
 def f09_two_values():
     return examine(_pooled_branch(), noise(2, 8, 64, 64))
 
 
-@case("instance normalization of one pixel, in eval mode, too", "one-value")
+@case("instance normalization of one pixel, in eval mode, too", "one-value", layer="0")
 def f11_one_pixel():
     return examine(nn.Sequential(nn.InstanceNorm2d(8)).eval(), noise(32, 8, 1, 1))
 
 
-@case("LayerNorm(C) on images", "layer-refuses")
+@case("LayerNorm(C) on images", "layer-refuses", layer="0")
 def f13_layer_norm_on_images():
     return examine(nn.Sequential(nn.LayerNorm(6)), noise(2, 6, 4, 4))
 
 
-@case("eps 1e-12 in half precision", "eps-underflow")
+@case("eps 1e-12 in half precision", "eps-underflow", layer="")
 def f15_eps_underflow():
     return examine(nn.LayerNorm(4, eps=1e-12).bfloat16(), noise(8, 4))
 
 
-@case("small inputs are not brought to variance one", "dead-channels")
+@case("small inputs are not brought to variance one", "dead-channels", layer="")
 def f16_small_inputs():
     return examine(_gathered(nn.BatchNorm1d(4, eps=1e-3), 0.01), noise(64, 4, scale=0.01))
 
 
-@case("eps zero is refused", "eps-underflow")
+@case("eps zero is refused", "eps-underflow", layer="")
 def f17_eps_zero():
     return examine(nn.BatchNorm1d(2, eps=0.0), noise(8, 2))
 
 
-@case("a constant channel becomes plus or minus one", "lost-digits", "dead-channels")
+@case("a constant channel becomes plus or minus one", "lost-digits", "dead-channels", layer="0")
 def f23_constant_channel():
     x = torch.randn(64, 8, 32, 32)
     x[:, 3] = 100.1
@@ -127,12 +149,12 @@ def f23_constant_channel():
     return examine(net, [x] * 4)
 
 
-@case("exported in training mode: no statistics", "depends-on-the-batch")
+@case("exported in training mode: no statistics", "depends-on-the-batch", layer="")
 def f27_no_statistics():
     return examine(nn.BatchNorm1d(3, track_running_stats=False), noise(16, 3))
 
 
-@case("an average of the parameters alone", "never-gathered")
+@case("an average of the parameters alone", "never-gathered", layer="1")
 def f29_parameters_averaged():
     trained, average = _classifier(), _net()
     for mean, own in zip(average.parameters(), trained.parameters(), strict=True):
@@ -140,7 +162,7 @@ def f29_parameters_averaged():
     return examine(average, _classes())
 
 
-@case("the variances of clients averaged", "stale-statistics")
+@case("the variances of clients averaged", "stale-statistics", layer="0")
 def f29_variances_averaged():
     net = nn.Sequential(nn.BatchNorm1d(1), nn.Linear(1, 1))
     net[0].running_mean.fill_(2.0)  # of clients around 0 and 4, each of variance one
@@ -148,7 +170,7 @@ def f29_variances_averaged():
     return examine(net, [clients + torch.randn(32, 1) for _ in range(20)])
 
 
-@case("strict=False without running_var", "never-gathered")
+@case("strict=False without running_var", "never-gathered", layer="1")
 def f30_variance_missing():
     state = _classifier().state_dict()
     del state["1.running_var"]
@@ -157,7 +179,7 @@ def f30_variance_missing():
     return examine(net, _classes())
 
 
-@case("the same, of a file alone", "never-gathered")
+@case("the same, of a file alone", "never-gathered", layer="1")
 def f30_variance_missing_in_a_state():
     state = _classifier().state_dict()
     net = _net()
@@ -165,7 +187,7 @@ def f30_variance_missing_in_a_state():
     return examine_state(net.state_dict())
 
 
-@case("padded frames, evaluated without padding", "stale-statistics")
+@case("padded frames, evaluated without padding", "stale-statistics", layer="0")
 def f32_padding():
     net = nn.Sequential(nn.BatchNorm1d(4), nn.Conv1d(4, 4, 3))
     for _ in range(100):
@@ -186,7 +208,7 @@ class Recurrent(nn.Module):
         return self.out(h)
 
 
-@case("one layer for all steps of a recurrent cell", "several-distributions")
+@case("one layer for all steps of a recurrent cell", "several-distributions", layer="norm")
 def f36_recurrent():
     net, batches = Recurrent(), noise(32, 20, 4)
     for x in batches:
@@ -194,7 +216,7 @@ def f36_recurrent():
     return examine(net, batches)
 
 
-@case("source and target in two passes", "several-distributions")
+@case("source and target in two passes", "several-distributions", layer="")
 def f38_two_passes():
     norm = nn.BatchNorm1d(4)
     optimizer = torch.optim.SGD(norm.parameters(), lr=0.1)
@@ -206,14 +228,14 @@ def f38_two_passes():
     return seen.report
 
 
-@case("updates dropped: statistics stay at 0 and 1", "never-gathered")
+@case("updates dropped: statistics stay at 0 and 1", "never-gathered", layer="1")
 def f39_updates_dropped():
     trained = _classifier()
     trained[1].reset_running_stats()
     return examine(trained, _classes())
 
 
-@case("checkpointing counts each batch twice", "double-counting")
+@case("checkpointing counts each batch twice", "double-counting", layer="1")
 def checkpointing():
     net = _net()
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
@@ -226,7 +248,7 @@ def checkpointing():
     return seen.report
 
 
-@case("momentum 0.99, as elsewhere", "swapped-momentum")
+@case("momentum 0.99, as elsewhere", "swapped-momentum", layer="1")
 def momentum_swapped():
     net = _classifier()
     net[1].momentum = 0.99

@@ -97,3 +97,11 @@ def test_each_code_has_its_section_among_the_faults():
     folder = Path(__file__).parents[2] / "docs/faults"
     pages = "\n".join(page.read_text(encoding="utf-8") for page in folder.glob("*.md"))
     assert [code for code in CODES if f"({Finding('note', code, '').label})=\n" not in pages] == []
+
+
+def test_what_was_not_tried_is_said_whole_and_over_two_lines_at_most():
+    text = str(report(0, sound=["a check"] * 40, failed=["training mode: KeyError: 'target'"]))
+    lines = text.splitlines()
+    assert "TRIAL FAILED  training mode: KeyError: 'target'" in lines
+    assert sum("a check" in line for line in lines) == 2
+    assert all(len(line) <= 110 for line in lines)

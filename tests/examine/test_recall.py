@@ -1,0 +1,165 @@
+"""What share of sick models is found sick, and of healthy ones, healthy: two tables, printed.
+
+A fault is *found* when an error or a warning has one of its codes; a note is enough only where the
+fault does no harm, so that a note is all there can be. Where one layer is sick, that finding must
+name it and no other. A *false alarm* is a healthy model with an error or a warning, in train mode
+or in evaluation mode.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+import field_cases
+import planted_faults
+import pytest
+import torch
+from healthy_models import FAMILIES, QUICK, SLOW, digits, loader, trained
+from torch import nn
+
+from bn_tutorial.networks.examine import examine
+from bn_tutorial.networks.gather import has_statistics, norm_layers
+
+CASES = {**field_cases.CASES, **planted_faults.CASES}
+HARMLESS = {"bias-without-effect", "uneven-counters"}
+SEEDS = {name: 4 if name in QUICK else 1 for name in FAMILIES}
+
+
+@dataclass
+class Result:
+    case: field_cases.Case
+    alarms: list[str]
+    found: list[str]
+    named: bool
+
+
+def result(case):
+    torch.manual_seed(0)
+    try:
+        report = case.report()
+    except Exception as error:
+        return Result(case, [f"{type(error).__name__}: {error}"], [], named=False)
+    found = [
+        one
+        for one in report.findings
+        if one.code in case.codes and (one.level != "note" or one.code in HARMLESS)
+    ]
+    named = case.layer is None or any(one.layers == (case.layer,) for one in found)
+    alarms = [one.code for one in report.alarms]
+    return Result(case, alarms, [one.code for one in found], named)
+
+
+@pytest.fixture(scope="module")
+def results():
+    torch.set_num_threads(1)
+    return {name: result(case) for name, case in CASES.items()}
+
+
+def show(capsys, *lines):
+    with capsys.disabled():
+        print(*lines, sep="\n")  # noqa: T201  (what this session is for)
+
+
+def test_names_of_cases_are_each_one_cases_own():
+    assert len(CASES) == len(field_cases.CASES) + len(planted_faults.CASES)
+
+
+def test_nine_of_ten_faults_are_found(results, capsys):
+    sick = {name: one for name, one in results.items() if one.case.codes}
+    rows = [
+        f"{one.case.what:<62}  {', '.join(dict.fromkeys(one.found)) or 'NOT FOUND'}"
+        + (
+            ""
+            if set(one.alarms) <= {*one.found}
+            else f"  (also {', '.join({*one.alarms} - {*one.found})})"
+        )
+        for one in sick.values()
+    ]
+    count = sum(bool(one.found) for one in sick.values())
+    show(capsys, "", *rows, f"found: {count} of {len(sick)} faults")
+    assert count >= 0.9 * len(sick)
+
+
+def test_the_sick_layer_is_named(results):
+    wrong = [name for name, one in results.items() if one.found and not one.named]
+    assert wrong == []
+
+
+def test_what_is_no_fault_gives_no_alarm(results):
+    fine = {name: one.alarms for name, one in results.items() if not one.case.codes}
+    assert len(fine) >= 10
+    assert fine == {name: [] for name in fine}
+
+
+@pytest.fixture(scope="module")
+def healthy():
+    """By family and seed, the reports of a model in train mode and in evaluation mode."""
+    torch.set_num_threads(1)
+    images, labels = digits()
+    return {
+        (name, seed): reports(name, seed, images[:1440], labels[:1440])
+        for name, count in SEEDS.items()
+        for seed in range(count)
+    }
+
+
+def reports(name, seed, images, labels):
+    """Examine a model as it is, and with one of its layers made sick."""
+    steps = 240 if name in SLOW else 80
+    model = trained(FAMILIES[name], images, labels, seed=seed, steps=steps)
+    batches = loader(images, labels)
+    found = {
+        "train": examine(model.train(), batches),
+        "eval": examine(model.eval(), batches, batches=5),
+    }
+    tracked = [n for n, layer in norm_layers(model).items() if has_statistics(layer)]
+    if tracked and seed == 0:
+        sick = tracked[len(tracked) // 2]
+        layer: nn.Module = model.get_submodule(sick)
+        layer.running_mean[0] = torch.nan
+        found[sick] = examine(model, batches, batches=2)
+    return found
+
+
+def test_at_most_one_of_fifty_healthy_models_is_called_sick(healthy, capsys):
+    alarms = {
+        (*model, mode): [f"{one.code}: {one.summary}" for one in found[mode].alarms]
+        for model, found in healthy.items()
+        for mode in ("train", "eval")
+    }
+    false = {model[:2] for model, found in alarms.items() if found}
+    notes = Counter(
+        one.code for found in healthy.values() for one in found["train"].of_level("note")
+    )
+    rows = [
+        f"{family}, seed {seed}, {mode}: {found}"
+        for (family, seed, mode), found in alarms.items()
+        if found
+    ]
+    show(
+        capsys,
+        "",
+        f"false alarms: {len(false)} of {len(healthy)} healthy models",
+        *rows,
+        f"notes: {dict(notes)}",
+    )
+    assert len(healthy) == 50
+    assert len(false) <= 1
+
+
+def test_healthy_models_have_learnt(healthy):
+    """Else they would not be healthy: chance is a tenth."""
+    accuracies = {model: found["train"].rows[0].accuracy for model, found in healthy.items()}
+    assert {m: a for m, a in accuracies.items() if a < 0.4} == {}
+
+
+def test_a_sick_layer_is_named_in_every_family(healthy):
+    planted = [
+        (name, found[name].layers("nan-statistics"))
+        for (family, _), found in healthy.items()
+        for name in found
+        if name not in ("train", "eval")
+    ]
+    assert len(planted) >= 15
+    assert [(name, layers) for name, layers in planted if layers != [name]] == []
