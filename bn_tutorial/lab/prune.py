@@ -17,10 +17,18 @@ from typing import Any
 
 from bn_tutorial import fingerprint
 from bn_tutorial.fingerprint import Sources
-from bn_tutorial.lab.real_networks import SPECS, Spec
+from bn_tutorial.lab.real_networks import ConvSpec, ResidualSpec, Spec
+from bn_tutorial.lab.spec import RunSpec
+from bn_tutorial.lab.stepped import ShiftingSpec, SteppedConvSpec, SteppedSpec
 from bn_tutorial.lab.store import DAMAGE, Store
 from bn_tutorial.lab.training import Config
 from bn_tutorial.storage import cache_folder
+
+#: Every kind of run that can be kept; the names of its settings tell a kind from the others.
+SPECS: tuple[type[Spec], ...] = (
+    *(RunSpec, ConvSpec, ResidualSpec),
+    *(SteppedSpec, SteppedConvSpec, ShiftingSpec),
+)
 
 _STALE = 3600.0  # seconds since the last byte: nobody writes to such a file any more
 _DEVICES = ("cpu", "cuda")  # a run of the one is not out of date where one trains on the other

@@ -96,7 +96,6 @@ class ResidualSpec:
 
 
 Spec: TypeAlias = RunSpec | ConvSpec | ResidualSpec
-SPECS: tuple[type[Spec], ...] = (RunSpec, ConvSpec, ResidualSpec)
 
 
 def _train(model: nn.Module, data: Dataset, config: Config, measure: str | None) -> History:

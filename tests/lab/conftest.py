@@ -1,7 +1,7 @@
 import pytest
 from small_runs import make_data
 
-from bn_tutorial.lab.real_networks import SPECS
+from bn_tutorial.lab.prune import SPECS
 
 
 @pytest.fixture
