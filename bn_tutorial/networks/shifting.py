@@ -7,11 +7,14 @@ distributions are what helps.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
 from bn_tutorial.networks.perceptron import DeepNet
+from bn_tutorial.networks.probes import batch_statistics
 
 
 class Shifting(nn.Module):
@@ -72,3 +75,47 @@ def add_shifting(model: DeepNet, size: float, seed: int) -> None:
         parts["shifting"] = Shifting(linear.out_features, size, 100 * seed + number)
         parts["activation"] = activation
         setattr(model, name, nn.Sequential(parts))
+
+
+@contextmanager
+def watch_shift(model: DeepNet, images: Tensor) -> Iterator[list[float]]:
+    """Record how far the inputs of the activations shift from step to step of a training.
+
+    Parameters
+    ----------
+    model : DeepNet
+        While it is trained, in the block.
+    images : Tensor, shape (N, 784)
+        Looked at before each step, in training mode; they leave no trace.
+
+    Yields
+    ------
+    list of float
+        One number for each step but the first: by how many of its standard deviations over the
+        images the mean of a unit has moved, in the quadratic mean over all hidden units.
+    """
+    shifts, before = list[float](), list[Tensor]()
+
+    def look(_module: nn.Module, _inputs: object) -> None:
+        nonlocal before
+        if not model.training:
+            return
+        x, means, squares = images, list[Tensor](), list[Tensor]()
+        with batch_statistics(model), torch.no_grad():
+            for block in list(model.children())[:-1]:
+                for name, part in block.named_children():
+                    if name == "activation":
+                        means.append(x.mean(0))
+                        squares.append(x.var(0, correction=0))
+                    x = part(x)
+        if before:
+            moved = torch.cat([*means]) - torch.cat(before)
+            # A unit that is the same for all images has no deviation to compare with.
+            shifts.append((moved.square() / (torch.cat(squares) + 1e-12)).mean().sqrt().item())
+        before = means
+
+    hook = model.register_forward_pre_hook(look)
+    try:
+        yield shifts
+    finally:
+        hook.remove()

@@ -1,8 +1,9 @@
+import pytest
 import torch
 
 from bn_tutorial.networks.perceptron import DeepNet
 from bn_tutorial.networks.probes import batch_statistics
-from bn_tutorial.networks.shifting import Shifting, add_shifting
+from bn_tutorial.networks.shifting import Shifting, add_shifting, watch_shift
 
 
 def test_noise_is_even_around_what_it_shifts_and_as_wide_as_it_says():
@@ -51,3 +52,33 @@ def test_layers_and_runs_have_noise_of_their_own():
         block.shifting(x) for each in (model, other) for block in (each.hidden_1, each.hidden_2)
     ]
     assert len({tuple(shift[0].tolist()) for shift in shifts}) == 4
+
+
+def test_shift_is_that_of_the_means_in_their_deviations():
+    model = DeepNet(None, widths=(6, 5, 3)).train()
+    x = torch.randn(50, 6, generator=torch.Generator().manual_seed(0))
+    bias = model.hidden_1.linear.bias
+    with watch_shift(model, x) as shifts:
+        model(x[:4])
+        model(x[:7])
+        z = model.hidden_1.linear(x)
+        with torch.no_grad():
+            bias += 2 * z.std(0, correction=0)
+        model(x[:4])
+        model.eval()(x)
+    model.train()(x)
+    assert shifts == pytest.approx([0, 2], rel=1e-4)
+
+
+def test_looking_at_the_shift_changes_nothing():
+    models = [DeepNet("batch", widths=(6, 5, 4, 3)).train() for _ in range(2)]
+    for model in models:
+        add_shifting(model, 0.5, seed=0)
+    x = torch.randn(8, 6, generator=torch.Generator().manual_seed(0))
+    with watch_shift(models[0], x + 1) as shifts:
+        outputs = [models[0](x) for _ in range(3)]
+    assert all(torch.equal(out, models[1](x)) for out in outputs)
+    states = [model.state_dict() for model in models]
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+    assert len(shifts) == 2
+    assert min(shifts) > 0.05
