@@ -296,4 +296,4 @@ assert all(np.isfinite([*found.values()]).all() for found in speed.values())
 # **Try it.** Let two parts be fast: add ``"output slow": (True, True, False)`` to ``FAST``, and
 # compare ``judged.last((name, "BN"))`` with ``splits.last((name, "output slow"))``.
 #
-# Next: :doc:`decay the weights <plot_02_decay_the_weights>`.
+# Next: :doc:`let weights decay <plot_02_let_weights_decay>`.

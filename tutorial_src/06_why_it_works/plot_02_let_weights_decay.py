@@ -1,5 +1,5 @@
 """
-Decay the weights
+Let weights decay
 =================
 
 **The question.** In front of batch normalization (BN) the length of the weights does not count.
@@ -64,7 +64,7 @@ MATTERS, MATTERS_DECADES, MATTERS_LOSS = 0.5, 0.05, 0.01
 data = load().hold_out(5_000)
 few = data.first(FEW)
 evidence = Evidence(
-    "06_why_it_works/plot_02_decay_the_weights",
+    "06_why_it_works/plot_02_let_weights_decay",
     data=data,
     seeds=JUDGING,
     horizon="300 steps (0.7 epochs)",
