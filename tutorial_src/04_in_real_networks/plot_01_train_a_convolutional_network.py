@@ -23,6 +23,9 @@ learning rate, and the size of the initial weights. *Held fixed:* all else. Each
 on 5,000 held-out images, with 3 seeds of its own; then 5 other seeds compared them. A rate is
 *usable* if the network ends at an accuracy of at least :value:`level:.0%`, halfway between guessing
 and no mistake.
+
+**You need** :doc:`how arms are compared fairly
+</gallery/03_in_training/plot_02_raise_the_learning_rate>`.
 """
 
 from dataclasses import replace

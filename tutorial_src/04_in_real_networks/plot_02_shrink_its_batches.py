@@ -20,6 +20,9 @@ the running statistics, minus BN is :finding:`renorm - BN, batches of 2` with ba
 pools over the channels of one image; for batches of two, batch renormalization. Each arm chose its
 learning rate for each batch size on 5,000 held-out images, with 3 seeds of its own; then 5 other
 seeds compared them.
+
+**You need** :doc:`the convolutional network <plot_01_train_a_convolutional_network>` and :doc:`what
+small batches do to a perceptron </gallery/03_in_training/plot_07_change_the_batch_size>`.
 """
 
 from bn_tutorial.data.loading import load

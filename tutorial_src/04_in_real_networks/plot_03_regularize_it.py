@@ -18,6 +18,9 @@ batches of 64. *Varied:* BN behind each convolution or none; weight decay of 0.0
 shifts, which move each training image at each step by up to 2 pixels in either direction. Each arm
 chose its learning rate, and the strength of its decay, on 5,000 held-out images, with 3 seeds of
 its own; then 8 other seeds compared them.
+
+**You need** :doc:`the convolutional network <plot_01_train_a_convolutional_network>` and :doc:`what
+regularizes a perceptron </gallery/03_in_training/plot_08_train_on_few_images>`.
 """
 
 from dataclasses import replace

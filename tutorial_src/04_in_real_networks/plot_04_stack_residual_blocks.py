@@ -22,6 +22,8 @@ LN; and its place: in front of the branch (called *pre-norm*), on the stream beh
 (*post-norm*), or, with LN, in front of the branch and at its end (*Peri-LN*).
 Each arm chose its learning rate for each depth on 5,000 held-out images, with 3 seeds of its own;
 then 5 other seeds compared them after 200 steps (0.5 epochs) in batches of 128.
+
+**You need** :doc:`what a residual block adds to the stream </derivations/residual>`.
 """
 
 from dataclasses import replace

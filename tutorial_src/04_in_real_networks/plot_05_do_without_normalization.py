@@ -32,6 +32,8 @@ What can do without statistics of the batch falls into three kinds.
   plain weight standardization :cite:p:`qiao2019micro` together with group normalization (GN).
 - *Squash.* DyT :cite:p:`zhu2025transformers` is a tanh with a learned scale, Derf
   :cite:p:`chen2025stronger` an error function with scale and shift.
+
+**You need** :doc:`the residual blocks <plot_04_stack_residual_blocks>`.
 """
 
 import time

@@ -253,8 +253,8 @@ print(table(rows, ["rate", "weights", "gamma, beta", "output"]))
 # :value:`bn_slow_linear_sigmoid:.2f` against :value:`none_linear_sigmoid:.2f`, in the convolutional
 # network :value:`bn_slow_linear_convolutional:.2f` against
 # :value:`none_linear_convolutional:.2f`. Where BN's are smaller, a part of its larger rate only
-# makes up for that. At its own rate, BN's steps are :value:`bn_fast_linear_relu:.2f`, :value:`bn_fast_linear_sigmoid:.2f` and
-# :value:`bn_fast_linear_convolutional:.2f` percent.
+# makes up for that. At its own rate, BN's steps are :value:`bn_fast_linear_relu:.2f`,
+# :value:`bn_fast_linear_sigmoid:.2f` and :value:`bn_fast_linear_convolutional:.2f` percent.
 
 # %%
 
