@@ -193,9 +193,9 @@ def estimate(effect: Effect) -> str:
     return f"{effect.estimate()} {effect.unit}".strip()
 
 
-def look(effect: Effect) -> str:
-    """Return the class of an effect's verdict in the style sheet."""
-    return f"verdict-{effect.verdict.replace(' ', '-')}"
+def look(verdict: str) -> str:
+    """Return the class of a verdict in the style sheet."""
+    return f"verdict-{verdict.replace(' ', '-')}"
 
 
 def show_effect(page: str, effect: Effect, text: str = "") -> measured:
@@ -208,7 +208,7 @@ def show_verdict(page: str, effect: Effect) -> measured:
     """Show a verdict as a chip."""
     words, meaning = VERDICTS[effect.verdict]
     told = f"{meaning} {estimate(effect)}. {facts(effect)}"
-    return measured("", words, page=page, facts=told, classes=["verdict", look(effect)])
+    return measured("", words, page=page, facts=told, classes=["verdict", look(effect.verdict)])
 
 
 def show_finding(page: str, effect: Effect) -> measured:
@@ -219,7 +219,7 @@ def show_finding(page: str, effect: Effect) -> measured:
         "",
         nodes.inline("", estimate(effect), classes=["effect"]),
         nodes.Text(" "),
-        nodes.inline("", words, classes=["verdict", look(effect)]),
+        nodes.inline("", words, classes=["verdict", look(effect.verdict)]),
         page=page,
         facts=f"{meaning} {facts(effect)}",
         classes=["finding"],

@@ -5,7 +5,7 @@ with ``#`` is a heading. Each claim of these pages (see :class:`bn_tutorial.lab.
 is a row, if its effect has the ``:unit:``. Every row links to its experiment. A dot and its bar are
 the estimate and its interval, coloured and shaped by the verdict; the grey band is what does not
 matter; a hollow dot is the record of the other data set. ``:range: -4 12`` cuts the axis, and an
-arrow says that a row goes on.
+arrow says that a row goes on. Above the rows stands what the signs mean that they use.
 
 The picture is drawn twice, for wide and for narrow screens; the style sheet shows one.
 """
@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from html import escape
+from textwrap import wrap
 from typing import Any
 
 from docutils import nodes
@@ -50,6 +51,9 @@ MARKS = {
     "opposite size open": UP,
     "opposite": '<path d="M0-6.5L6.5 0L0 6.5L-6.5 0Z"/>',
 }
+HOLLOW = '<circle class="hollow" r="4"/>'
+ARROW = '<path class="bar" d="M-7 0H6M1-5L6 0L1 5"/>'
+BAND = '<rect class="band" x="-6" y="-9" width="12" height="18"/>'
 
 
 class forest(nodes.General, nodes.Element):  # noqa: N801  (docutils' way to name nodes)
@@ -75,12 +79,23 @@ class Layout:
     left: int  # where the axis begins
     right: int  # where it ends
     row: int  # height of a row
-    above: bool  # whether the words stand above bar and number
+    strip: int  # height of what is drawn in it: all of it, or what is below the words
+    ticks: int  # at most
+
+    @property
+    def above(self) -> bool:
+        """Whether the words stand above bar and number."""
+        return self.strip < self.row
+
+    def middle(self, top: float) -> float:
+        """Return the height of the bar in a row that begins there."""
+        return top + self.row - self.strip / 2
 
 
-WIDE = Layout("wide", 720, 270, 530, 27, above=False)
-NARROW = Layout("narrow", 340, 8, 160, 50, above=True)
-TOP, HEADING = 8, 24
+WIDE = Layout("wide", 720, 270, 530, row=27, strip=27, ticks=6)
+NARROW = Layout("narrow", 340, 8, 140, row=50, strip=28, ticks=3)
+TOP, HEADING, KEY = 8, 24, 22  # pixels: above all, a heading, a line of the key
+LETTER = 7  # the width of one, about
 
 
 # ---------------------------------------------------------------------------------------------
@@ -213,34 +228,84 @@ def draw(
     where : callable
         Of a page: the attribute that leads there (see :func:`evidence_roles.link`).
     """
-    axis, drawn, y = axis_for(rows, layout, cut), [], TOP
+    axis = axis_for(rows, layout, cut)
+    signs, y = key(rows, axis, layout)
+    drawn, tops = [], []
     for row in rows:
         if row.effect is None:
-            y += HEADING
-            drawn.append(f'<text class="heading" x="0" y="{y - 6}">{escape(row.words)}</text>')
+            for line in wrap(row.words, layout.width // (LETTER + 1)):
+                y += HEADING
+                drawn.append(f'<text class="heading" x="0" y="{y - 6}">{escape(line)}</text>')
         else:
             drawn.append(one_row(row, row.effect, layout, axis, y, where(row.page)))
+            tops.append(y)
             y += layout.row
     unit = next(row.effect.unit for row in rows if row.effect)
     return (
         f'<svg class="forest forest-{layout.name}" viewBox="0 0 {layout.width} {y + 44}" '
         f'width="{layout.width}" role="group" aria-label="{escape(summary(rows))}">'
-        f"{scale(axis, y + 4, unit)}{''.join(drawn)}</svg>"
+        f"{signs}{scale(axis, layout, tops, unit)}{''.join(drawn)}</svg>"
     )
 
 
-def scale(axis: Axis, bottom: float, unit: str) -> str:
+def key(rows: list[Row], axis: Axis, layout: Layout) -> tuple[str, int]:
+    """Say what the signs mean that are used; who hears a row hears its verdict there.
+
+    Returns
+    -------
+    str
+        The key, in lines.
+    int
+        Where the rows begin.
+    """
+    effects = [row.effect for row in rows if row.effect]
+    used = {effect.verdict for effect in effects}
+    signs = [
+        (f'<g class="mark {look(verdict)}">{MARKS[verdict]}</g>', words)
+        for verdict, (words, _) in VERDICTS.items()
+        if verdict in used
+    ]
+    others = [row.other for row in rows if row.other and axis.holds(row.other.mean)]
+    if others:
+        signs.append((HOLLOW, f"on {TITLES[others[0].data]}"))
+    if any(effect.smallest for effect in effects):
+        signs.append((BAND, "too small to matter"))
+    if any(effect.low < axis.low or effect.high > axis.high for effect in effects):
+        signs.append((ARROW, "goes on beyond the axis"))
+    drawn, x, y = [], 8.0, TOP + KEY / 2
+    for sign, words in signs:
+        wide = 36 + LETTER * len(words)
+        if x > 8 and x + wide > layout.width:
+            x, y = 8.0, y + KEY
+        drawn.append(
+            f'<g transform="translate({x:.0f} {y:.0f})">{sign}'
+            f'<text class="sign" x="14" y="4.5">{escape(words)}</text></g>'
+        )
+        x += wide
+    return f'<g aria-hidden="true">{"".join(drawn)}</g>', int(y + KEY)
+
+
+def scale(axis: Axis, layout: Layout, tops: list[int], unit: str) -> str:
     """Return grid, ticks, zero and unit; who hears the rows hears their numbers there."""
-    ticks = filter(axis.holds, MaxNLocator(6).tick_values(axis.low, axis.high))
+    bottom = tops[-1] + layout.row + 4
+
+    def upright(kind: str, value: float) -> str:
+        """Draw a line beside bars alone: words that it crosses are hard to read."""
+        x, above = axis.at(value), layout.row - layout.strip
+        parts = "".join(f"M{x} {top + above}v{layout.strip}" for top in tops)
+        return f'<path class="{kind}" d="{parts}"/>'
+
+    ticks = filter(axis.holds, MaxNLocator(layout.ticks).tick_values(axis.low, axis.high))
     lines = [
-        f'<path class="grid" d="M{axis.at(tick)} {TOP}V{bottom}"/>'
-        f'<text class="tick" x="{axis.at(tick)}" y="{bottom + 15}">{tick_label(tick)}</text>'
+        upright("grid", tick)
+        + f'<text class="tick" x="{axis.at(tick)}" y="{bottom + 15}">{tick_label(tick)}</text>'
         for tick in ticks
     ]
     if axis.holds(0):
-        lines.append(f'<path class="zero" d="M{axis.at(0)} {TOP}V{bottom}"/>')
-    centre = (axis.left + axis.right) / 2
-    lines.append(f'<text class="tick" x="{centre}" y="{bottom + 33}">{escape(unit)}</text>')
+        lines.append(upright("zero", 0))
+    centre = layout.width / 2 if layout.above else (axis.left + axis.right) / 2
+    told = f"{escape(unit)}; to the right of 0 it is as the row says"
+    lines.append(f'<text class="tick" x="{centre}" y="{bottom + 33}">{told}</text>')
     return f'<g aria-hidden="true">{"".join(lines)}</g>'
 
 
@@ -251,16 +316,16 @@ def tick_label(value: float) -> str:
 
 def one_row(row: Row, effect: Effect, layout: Layout, axis: Axis, top: int, where: str) -> str:
     """Return one row: a link, or on the page itself a stop for the keyboard."""
-    middle = top + (layout.row - 14 if layout.above else layout.row / 2)
+    middle = layout.middle(top)
     line, indent = (top + 16, 8) if layout.above else (middle + 5, 12)
     number = f'class="number" x="{layout.width - 8}" y="{middle + 5}"'
     tag = "a" if where.startswith("href") else "g"
     return "".join(
         [
-            f'<{tag} {where} class="forest-row {look(effect)}">',
+            f'<{tag} {where} class="forest-row {look(effect.verdict)}">',
             f"<title>{escape(tell(row, effect))}</title>",
             f'<rect class="touch" x="0" y="{top}" width="{layout.width}" height="{layout.row}"/>',
-            *marks(row, effect, axis, middle, 20 if layout.above else layout.row),
+            *marks(row, effect, axis, middle, layout.strip),
             f'<text class="words" x="{indent}" y="{line}">{escape(row.words)}</text>',
             f"<text {number}>{effect.estimate()}</text>",
             f"</{tag}>",
@@ -285,7 +350,7 @@ def marks(row: Row, effect: Effect, axis: Axis, middle: float, height: float) ->
             drawn.append(f'<path class="bar arrow" d="{arrow}"/>')
     if row.other and axis.holds(row.other.mean):
         x = axis.at(row.other.mean)
-        drawn.append(f'<circle class="hollow" cx="{x}" cy="{middle}" r="4"/>')
+        drawn.append(f'<g transform="translate({x} {middle})">{HOLLOW}</g>')
     if axis.holds(effect.mean):
         x = axis.at(effect.mean)
         mark = MARKS[effect.verdict]

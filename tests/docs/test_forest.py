@@ -1,6 +1,7 @@
 """One picture of many verdicts: on pages (see measured_pages.py), and as it is drawn."""
 
 import re
+from itertools import pairwise
 from xml.etree import ElementTree as ET
 
 import forest
@@ -12,6 +13,7 @@ from bn_tutorial.lab import evidence, figures
 from bn_tutorial.lab.effects import VERDICTS, compare
 
 MINUS = "\N{MINUS SIGN}"
+LAYOUTS = [forest.WIDE, forest.NARROW]
 ROWS = """```{forest}
 :unit: points
 # First & <foremost>
@@ -167,7 +169,7 @@ def test_every_verdict_has_a_mark_as_in_the_figures():
     assert len(set(figures.LOOKS.values())) == len(VERDICTS)
 
 
-@pytest.mark.parametrize("layout", [forest.WIDE, forest.NARROW])
+@pytest.mark.parametrize("layout", LAYOUTS)
 def test_row_stands_where_its_numbers_are(layout):
     picture = drawn(row(-2.0, 2.0), row(1.0, 5.0), layout=layout, cut=(-6, 6))
 
@@ -261,25 +263,63 @@ def test_picture_is_a_group_that_says_what_it_holds(count, other, label):
 
 
 def test_scale_is_not_read_aloud_and_has_true_signs():
-    scale = drawn(row(-3, 3, unit="a < b")).find("g")
+    scale = drawn(row(-3, 3, unit="a < b")).select_one(".tick").parent
     assert scale["aria-hidden"] == "true"
     ticks = [tick.get_text() for tick in scale.select(".tick")]
-    assert ticks[-1] == "a < b"
+    assert ticks[-1] == "a < b; to the right of 0 it is as the row says"
     assert "0" in ticks
     assert f"{MINUS}2" in ticks or f"{MINUS}3" in ticks
     assert not any("-" in tick for tick in ticks)
     assert forest.tick_label(-0.0) == "0"
 
 
-@pytest.mark.parametrize("layout", [forest.WIDE, forest.NARROW])
+def test_key_says_what_the_signs_mean_that_are_used():
+    def signs(*rows, **options):
+        return [sign.get_text() for sign in drawn(*rows, **options).select(".sign")]
+
+    assert signs(row(2, 3)) == ["yes", "too small to matter"]
+    assert signs(row(2, 3, smallest=0)) == ["yes"]
+    found = signs(row(-30, 2), row(1, 2, other=numbers(2, 3, data="digits")), cut=(-6, 6))
+    assert found == [
+        *("yes, size open", "undecided", "on the embedded digits", "too small to matter"),
+        "goes on beyond the axis",
+    ]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_no_line_of_the_grid_crosses_words(layout):
+    picture = drawn(row(-2, 2), forest.Row("heading"), row(1, 5), layout=layout)
+    words = picture.select(".words, .heading") if layout.above else picture.select(".heading")
+    heights = [float(text["y"]) for text in words]
+    for line in picture.select(".grid, .zero"):
+        for top, long in re.findall(r"M[\d.]+ ([\d.]+)v([\d.]+)", line["d"]):
+            assert not [y for y in heights if float(top) < y < float(top) + float(long)]
+
+
+def test_long_heading_goes_on_in_another_line_on_a_telephone():
+    heading = forest.Row("Residual networks, and without normalization")
+    lines = [len(drawn(heading, row(1, 2), layout=layout).select(".heading")) for layout in LAYOUTS]
+    assert lines == [1, 2]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_ticks_do_not_run_together(layout):
+    picture = drawn(row(0.026, 0.12, smallest=0.01, unit="nat"), layout=layout)
+    ticks = picture.select(".tick")[:-1]
+    ends = [(float(t["x"]), 3.5 * len(t.get_text())) for t in ticks]  # half of it, about
+    assert all(x + half < y - more for (x, half), (y, more) in pairwise(ends))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
 def test_all_that_is_drawn_lies_within_the_picture(layout):
     picture = drawn(forest.Row("heading"), row(-40, 2), row(1, 50), layout=layout, cut=(-6, 12))
     _, _, width, height = map(float, picture["viewbox"].split())
     assert float(picture["width"]) == width == layout.width
     for part in picture.select("text, rect, circle"):
-        x, y = float(part.get("x", part.get("cx"))), float(part.get("y", part.get("cy")))
-        assert 0 <= x <= width
-        assert 0 <= y <= height
+        moved = re.match(r"translate\((\S+) (\S+)\)", part.parent.get("transform", ""))
+        right, down = map(float, moved.groups()) if moved else (0, 0)
+        assert 0 <= right + float(part.get("x", 0)) <= width
+        assert 0 <= down + float(part.get("y", 0)) <= height
     for one in picture.select(".touch"):
         assert float(one["height"]) >= 24  # easy to hit
 
