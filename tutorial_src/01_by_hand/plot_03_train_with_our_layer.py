@@ -147,5 +147,5 @@ assert our_loss[-50:].mean() < 0.5 * our_loss[:50].mean()  # and it does learn
 # differences of rounding, until one can see that the two losses differ. The check at the end then
 # stops the script.
 #
-# Next: :doc:`what the gradient means </derivations/meaning>`, or, without eigenvectors,
-# :doc:`what the layer does without a batch </derivations/inference>`.
+# Next: :doc:`what the gradient means </derivations/meaning>`, or, if you leave out what is
+# further, :doc:`what the layer does without a batch </derivations/inference>`.

@@ -7,7 +7,7 @@ what are they good for?
 
 **In short.** It does. From the same good initial weights, the rate from which training fails is
 :value:`factor_none_good_weights_ReLU:.0f` times as large with BN as without for ReLU
-(:effect:`largest rate, BN - none, good weights, ReLU`; a decade is a factor of 10) and
+(:finding:`largest rate, BN - none, good weights, ReLU`; a decade is a factor of 10) and
 :value:`factor_none_good_weights_sigmoid:.0f` times for sigmoids.
 The larger rate itself, BN at its own rate minus BN at its rival's, brings
 :finding:`BN at its own rate - BN at the rival's rate, ReLU` and
@@ -133,10 +133,10 @@ evidence = Evidence(
     seeds=JUDGING,
     horizon="300 steps (0.7 epochs)",
     claims={
-        "BN - none, good weights, ReLU": "larger rates lead, ReLU",
-        "BN - none, good weights, ReLU, 10 epochs": "the same after 10 epochs",
-        "BN - none, good weights, sigmoid": "larger rates lead, sigmoid",
-        "BN - none, good weights, sigmoid, 10 epochs": "the same after 10 epochs",
+        "BN - none, good weights, ReLU": "BN ahead, ReLU, 300 steps",
+        "BN - none, good weights, ReLU, 10 epochs": "BN ahead, ReLU, 10 epochs",
+        "BN - none, good weights, sigmoid": "BN ahead, sigmoid, 300 steps",
+        "BN - none, good weights, sigmoid, 10 epochs": "BN ahead, sigmoid, 10 epochs",
         "largest rate, BN - none, good weights, ReLU": "larger rates train, ReLU",
         "largest rate, BN - none, good weights, sigmoid": "larger rates train, sigmoid",
     },

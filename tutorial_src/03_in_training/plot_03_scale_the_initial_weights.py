@@ -7,7 +7,7 @@ why not insensitive?
 
 **In short.** Less sensitive: with it, harmless factors on the weights span
 :finding:`BN - none, harmless factors` more. Not insensitive: weights a hundred times as large cost
-it :effect:`cost of a factor of 100, BN`. What the network computes does not depend on the factor,
+it :finding:`cost of a factor of 100, BN`. What the network computes does not depend on the factor,
 but its training does: the factor acts like a change of the learning rate.
 
 .. lead-figure::

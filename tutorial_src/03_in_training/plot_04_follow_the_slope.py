@@ -5,10 +5,11 @@ Follow the slope through training
 **The question.** Does batch normalization keep the sigmoids where they are steep, while the network
 learns?
 
-**In short.** It keeps them at *one* slope, from all initial weights. That is more than large
-weights give (:effect:`BN - none, in training, large`) and more than those of unit gain
-(:effect:`BN - none, in training, unit gain`), but less than PyTorch's default weights give
-(:effect:`BN - none, in training, default`). And the steepest networks of all do not learn.
+**In short.** It keeps them at *one* slope, from all initial weights. The slope with it minus that
+without is :finding:`BN - none, in training, large` from large weights and
+:finding:`BN - none, in training, unit gain` from those of unit gain, but
+:finding:`BN - none, in training, default` from PyTorch's default: there the network without is
+steeper. And the steepest networks of all do not learn.
 
 .. lead-figure::
 

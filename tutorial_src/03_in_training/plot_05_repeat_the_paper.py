@@ -114,7 +114,7 @@ evidence = Evidence(
     seeds=seeds,
     horizon="50,000 steps (50 epochs)",
     claims={
-        "BN - none, at the end": "the paper's lead, in the end",
+        "BN - none, at the end": "BN ahead, the paper's network",
     },
 )
 to_level = {arm: steps_to(level, accuracy[arm], every) for arm in arms}

@@ -144,7 +144,7 @@ evidence = Evidence(
     seeds=seeds,
     horizon="600 steps (0.7 epochs)",
     claims={
-        "BN - none, each at its best": "lead at the best of the map",
+        "BN - none, each at its best": "BN ahead, both at their best",
     },
 )
 tuning = tune(ladders, data, tuning_seeds)

@@ -10,9 +10,9 @@ rate? Than that of the plain network: :finding:`BN - none, each at its best`. Th
 decay: :finding:`BN - decay, each at its best`. Than with dropout:
 :finding:`BN - dropout, each at its best`.
 Is the test loss lower, in batches of 128: :finding:`loss, none - BN, batches of 128`.
-Is it due to the noise of the batches? At the learning rate of a rival without such noise, BN is
-ahead of it by :finding:`BN at the rate of constants - constants, average`; more noise alone brings
-:finding:`parts of 32 - whole batch`.
+Is it due to the noise of the batches? BN minus a rival without such noise, both at the rival's
+learning rate, is :finding:`BN at the rate of constants - constants, average`; BN with more noise
+minus BN with less is :finding:`parts of 32 - whole batch`.
 
 .. lead-figure::
 
@@ -113,13 +113,13 @@ evidence = Evidence(
     seeds=JUDGING,
     horizon="200 to 1,600 steps (12.5 to 200 epochs)",
     claims={
-        "BN - none, each at its best": "regularizes, each at its best",
-        "BN - decay, each at its best": "regularizes, against decay",
-        "BN - dropout, each at its best": "regularizes, against dropout",
-        "loss, none - BN, batches of 8": "test loss, batches of 8",
-        "loss, none - BN, batches of 32": "test loss, batches of 32",
-        "loss, none - BN, batches of 128": "test loss, batches of 128",
-        "loss, none - BN, batches of 1024": "test loss, whole set at once",
+        "BN - none, each at its best": "BN ahead of plain, few images",
+        "BN - decay, each at its best": "BN ahead of decay, few images",
+        "BN - dropout, each at its best": "BN ahead of dropout, few images",
+        "loss, none - BN, batches of 8": "BN's loss lower, batches of 8",
+        "loss, none - BN, batches of 32": "BN's loss lower, batches of 32",
+        "loss, none - BN, batches of 128": "BN's loss lower, batches of 128",
+        "loss, none - BN, batches of 1024": "BN's loss lower, whole set",
     },
 )
 

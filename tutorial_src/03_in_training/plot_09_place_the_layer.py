@@ -5,12 +5,13 @@ Place the layer
 **The question.** Does batch normalization belong before the nonlinearity or after it, and does the
 linear map need its bias?
 
-**In short.** It depends on the nonlinearity. With good initial weights, moving the layer from
-before the nonlinearity to behind it changes the test accuracy by
-:finding:`after - before, ReLU, good weights` with ReLU and by
+**In short.** It depends on the nonlinearity. With good initial weights, the test accuracy with the
+layer after the nonlinearity minus that with the layer before it is
+:finding:`after - before, ReLU, good weights` with ReLU and
 :finding:`after - before, sigmoid, good weights` with sigmoids. With PyTorch's initial weights the
-sigmoid network gains :effect:`after - before, sigmoid, default weights`. If the layer follows a
-linear map directly, the bias of that map does nothing: leave it out.
+sigmoid network is better with the layer after it: :finding:`after - before, sigmoid, default
+weights`. If the layer follows a linear map directly, the bias of that map does nothing: leave it
+out.
 
 .. lead-figure::
 
@@ -141,9 +142,9 @@ evidence = Evidence(
     seeds=seeds,
     horizon="300 steps (0.7 epochs)",
     claims={
-        "after - before, ReLU, good weights": "after ReLU rather than before",
-        "after - before, sigmoid, good weights": "after sigmoid rather than before",
-        "bias - none, before, ReLU": "a bias in front of it, ReLU",
+        "after - before, ReLU, good weights": "better after ReLU than before",
+        "after - before, sigmoid, good weights": "better after sigmoid than before",
+        "bias - none, before, ReLU": "better with a bias before it",
     },
 )
 for name in activations:
