@@ -309,12 +309,10 @@ for arm in DECAYED:
     key = arm.replace(" ", "_")
     evidence.note(**{f"accuracy_{key}": judged.last(arm).mean / 100})
 evidence.save()
-for rate, strength in PAIRS[
-    1:
-]:  # to within a quarter of what one unit predicts
-    name = f"measured - predicted, rate {rate:g} and decay {strength:g}"
-    angle = evidence.effects[f"angle, {name}"]
-    assert -0.1 < angle.low < angle.high < 0.1
+rate, strength = PAIRS[-1]  # to within a quarter of what one unit predicts
+name = f"measured - predicted, rate {rate:g} and decay {strength:g}"
+assert -0.1 < evidence.effects[f"angle, {name}"].low
+assert evidence.effects[f"angle, {name}"].high < 0.1
 
 # %%
 # **Limits.** Plain gradient descent at a constant rate: with momentum or Adam the angle is another
@@ -322,7 +320,7 @@ for rate, strength in PAIRS[
 # steps; with smaller ones it takes longer, and until then rate and decay count each for itself. One
 # small network; few images of digits.
 #
-# **Try it.** Set ``PAIRS = ((0.1, 0.01), (0.25, 0.004), (1.0, 0.001))`` and ``PRODUCT = 0.001``: the
-# balance is not reached, and the lines do not meet.
+# **Try it.** Set ``PAIRS = ((0.1, 0.01), (0.25, 0.004), (1.0, 0.001))`` and ``PRODUCT = 0.001``:
+# the balance is not reached, and the lines do not meet.
 #
 # Next: :doc:`shift the distributions <plot_03_shift_the_distributions>`.
