@@ -561,7 +561,8 @@ for row, effect in enumerate(in_order):
 # **What this does not answer.** One learning rate drives all parts of a network: the weights
 # before the normalizations, their scales and shifts (gamma and beta), and the output layer. What
 # was compared are networks at one rate and at another. For which of these parts a larger rate is
-# good stays open here.
+# good stays open here; :doc:`another page asks it
+# </gallery/06_why_it_works/plot_01_ask_whose_rate_it_is>`.
 #
 # Layer normalization, too, is compared here with PyTorch's weights. It divides by the spread over
 # the units of *one* image. Where the signal has been lost on the way, most of that spread is the

@@ -310,7 +310,9 @@ assert all(np.isfinite([*found.values()]).all() for found in speed.values())
 # %%
 # **Limits.** Less than an epoch at a constant rate, by plain gradient descent; small networks,
 # images of digits. The slow rate is the one that suits another network, so what is asked is what
-# the *step from one rate to the other* is worth, not which rates would be best for each part.
+# the *step from one rate to the other* is worth, not which rates would be best for each part. Where
+# both choices are the same rate, all differences are zero, with intervals as wide as what another
+# choice would have changed.
 #
 # **Try it.** Let two parts be fast: add ``"output slow": (True, True, False)`` to ``FAST``, and
 # compare ``judged.last((name, "BN"))`` with ``splits.last((name, "output slow"))``.
