@@ -22,8 +22,9 @@ between -size and size is added. Sizes are 0.5 and 1; behind BN a unit's deviati
 evaluation there is no noise. Each arm chose its learning rate on 5,000 held-out images with 3
 seeds; 5 other seeds compared them.
 
-**You need** :doc:`what the layer does </derivations/forward>`. The noise is the idea of Santurkar
-et al. (2018), :doc:`why does it work? </why>` says who answered.
+The noise is the idea of Santurkar et al. (2018).
+
+**You need** :doc:`what the layer does </derivations/forward>`.
 """
 
 from dataclasses import replace
