@@ -292,7 +292,10 @@ axes[0].minorticks_off()
 axes[0].legend(fontsize=10)
 draw_effects(axes[1], points, unit="points of test accuracy")
 draw_effects(
-    axes[2], losses, unit="nat of test loss (lower with decay: positive)"
+    axes[2],
+    losses,
+    labels=[effect.name.removeprefix("loss, ") for effect in losses],
+    unit="nat of test loss (lower with decay is positive)",
 )
 axes[2].locator_params(axis="x", nbins=6)
 for ax in axes[1:]:
