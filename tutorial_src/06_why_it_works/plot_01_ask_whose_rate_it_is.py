@@ -290,6 +290,7 @@ for ax, name in zip(axes, NETWORKS, strict=True):
     ax.set_xticks(range(3), ["weights", "gamma,\nbeta", "output"])
     ax.set(title=name, yscale="log", xlim=(-0.5, 2.5))
 axes[0].set_ylabel("relative step (%)")
+axes[0].set_yticks([0.1, 1, 10], ["0.1", "1", "10"])
 axes[0].legend(fontsize=9)
 
 # %%
