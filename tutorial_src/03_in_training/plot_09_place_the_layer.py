@@ -9,9 +9,9 @@ linear map need its bias?
 layer after the nonlinearity minus that with the layer before it is
 :finding:`after - before, ReLU, good weights` with ReLU and
 :finding:`after - before, sigmoid, good weights` with sigmoids. With PyTorch's initial weights the
-sigmoid network is better with the layer after it: :finding:`after - before, sigmoid, default
-weights`. If the layer follows a linear map directly, the bias of that map does nothing: leave it
-out.
+sigmoid network is better with the layer after it:
+:finding:`after - before, sigmoid, default weights`. If the layer follows a linear map directly, the
+bias of that map does nothing: leave it out.
 
 .. lead-figure::
 
