@@ -38,6 +38,11 @@ def test_first_view_is_complete_and_well_formed(name):
     assert not opened
 
 
+def test_sentence_does_not_count_the_others_when_it_is_all_of_them():
+    html, _ = widget.first_view("move-a-sample")
+    assert "all the others get a gradient too" in " ".join(html.split())
+
+
 @pytest.mark.parametrize("name", widget.STARTS)
 def test_script_that_computes_something_else_fails_the_build(name, monkeypatch):
     data, expected = widget.STARTS[name]()
