@@ -6,6 +6,7 @@ import re
 import pytest
 import search_index
 from bs4 import BeautifulSoup
+from docutils import nodes
 from search_index import Section, as_script, in_a_line, synonyms_in
 from sphinx.search.en import SearchEnglish
 from sphinx.testing.util import SphinxTestApp
@@ -175,3 +176,13 @@ def test_no_phrase_stands_twice_among_the_synonyms():
         for line in lines
     ]
     assert len(set().union(*seen)) == sum(map(len, lines))
+
+
+def test_code_that_a_cell_hides_is_left_out_and_what_it_prints_is_not():
+    code = nodes.container("", nodes.literal_block("", "draw(it)"), classes=["cell_input"])
+    printed = nodes.container("", nodes.literal_block("", "largest residual"))
+    for tag, seen in (("tag_hide-input", "largest residual"), ("", "draw(it) largest residual")):
+        cell = nodes.container("", code.deepcopy(), printed.deepcopy(), classes=["cell", tag])
+        page = nodes.section("", nodes.title("", "Title"), cell, ids=["title"])
+        (section,) = search_index.sections_of(nodes.container("", page))
+        assert section.code.split() == seen.split()

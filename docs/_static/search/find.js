@@ -104,9 +104,20 @@ const Search = (() => {
   });
   index.addAll(sections);
 
+  // Whether a heading has all that is asked, and nothing else.
+  const isHeading = (heading, query) => {
+    const has = new Set(termsOf(heading)), found = new Set(termsOf(query)), words = read(heading);
+    return asked(query).every(term => has.has(term) || isWord(term)) &&
+      places(words, found).every((hits, i) => hits.length > 0 || words[i].terms.length === 0);
+  };
+
   // The sections that hold any of the words, the best first, with all terms to mark in them.
-  const find = (query, options) => index.search(query, options).map(({ id, score, match }) =>
-    ({ ...sections[id], score, found: new Set([...Object.keys(match), ...termsOf(query)]) }));
+  const find = (query, options) => {
+    const results = index.search(query, options).map(({ id, score, match }) =>
+      ({ ...sections[id], score, found: new Set([...Object.keys(match), ...termsOf(query)]) }));
+    const headed = results.filter(({ heading, weight }) => weight >= 1 && isHeading(heading, query));
+    return [...headed, ...results.filter(result => !headed.includes(result))];
+  };
 
   // What is written most like the words, where no section has them.
   const nearest = query => find(query, { fuzzy: term => isWord(term) && 0.5, prefix: isWord });

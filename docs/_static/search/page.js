@@ -14,10 +14,9 @@
   const marked = pieces => pieces.map(([text, found]) => (found ? make("mark", [text]) : text));
 
   // Prose, unless only code has what was found: then the first line that has the most of it.
-  const quoted = ({ text, code, found }) => {
-    if (Search.wordsFound(text, found).length > 0 || Search.wordsFound(code, found).length === 0) {
-      return marked(Search.quote(text, found));
-    }
+  const quoted = ({ heading, text, code, found }) => {
+    const has = words => Search.wordsFound(words, found).length > 0;
+    if (has(heading) || has(text) || !has(code)) return marked(Search.quote(text || heading, found));
     const count = line => Search.wordsFound(line, found).length;
     const best = code.split("\n").reduce((a, b) => (count(b) > count(a) ? b : a));
     return [make("code", marked(Search.quote(best.trim(), found)))];
