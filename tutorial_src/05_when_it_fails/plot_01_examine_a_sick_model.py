@@ -357,4 +357,5 @@ assert len(str(whole).splitlines()) <= 25
 # and ``nothing``, and see whether it is found. Or make the dropout 0.1: from where on does it
 # matter?
 #
-# Next: what a layer costs, in :doc:`bytes </gallery/01_by_hand/plot_06_count_the_bytes>`.
+# Next: a network that is sound, and :doc:`test images that are not
+# <plot_02_change_the_test_images>`.
