@@ -314,8 +314,10 @@ draw_effects(
 # %%
 # A change of brightness or contrast is, up to clipping, a shift and a scale of all inputs, and that
 # is what a mean and a variance take away again (:eq:`eq-xhat`). A digit that has moved has the same
-# grey values in other places: no mean tells that. And a batch of one class has the mean of that
-# class, which is what the network needs.
+# grey values in other places: no mean tells that, and batch statistics change the accuracy by
+# :effect:`batch of 200 - running, shift`. And a batch of one class has the mean of that class,
+# which is what the network needs. Nor do these statistics come for nothing: on clean images,
+# batches of 200 change the accuracy by :effect:`batch of 200 - running, clean`.
 #
 # Would one have noticed?
 # -----------------------
@@ -351,6 +353,9 @@ assert effects["sorted - batch of 200, average"].high < -20
 assert "stale-statistics" in [found.code for found in report.findings]
 
 # %%
+# Its remedy would gather the statistics of these brighter images. That is right if all images will
+# be so from now on, and wrong for a single bright day.
+#
 # In *Find the fault*: :ref:`another domain at test time <fault-domain>`, :ref:`predictions that
 # depend on the batch <fault-depends-on-the-batch>`, and :ref:`batches that are no random samples
 # <fault-batches-not-random>`.

@@ -293,7 +293,7 @@ assert "batches-not-random" in codes
 # %%
 # In *Find the fault*: :ref:`training accuracy near perfect, evaluation at chance
 # <fault-batches-not-random>`, and :ref:`contrastive training <fault-contrastive>`, where the keys
-# of a batch leak in this way :cite:p:`he2020momentum,wu2021rethinking`. Padding, too, tells
+# of a batch leak in this way :cite:p:`he2020momentum`. Padding, too, tells
 # something of the other samples: :ref:`sequences <fault-padding>`.
 #
 # **Limits.** A task made for the purpose, in which the batch tells all and an image little. Where
