@@ -8,9 +8,8 @@ hurt?
 
 **In short.** They do not stop it from learning: with batches of two it reaches a test accuracy of
 :value:`bn_2:.0%`. Group normalization minus BN is :finding:`GN - BN, batches of 2` with batches of
-two and :finding:`GN - BN, batches of 8` with eight; with batches of 64, BN minus group
-normalization was :effect:`convolutional_network: BN - GN`. Batch renormalization, which leans on
-the running statistics, minus BN is :finding:`renorm - BN, batches of 2` with batches of two.
+two and :finding:`GN - BN, batches of 8` with eight. Batch renormalization, which leans on the
+running statistics, minus BN is :finding:`renorm - BN, batches of 2` with batches of two.
 
 .. lead-figure::
 
