@@ -197,7 +197,8 @@ for (norm, size), curves in shifts.items():
     )
 axes[0].set(yscale="log", xlabel="step", ylabel="shift (deviations)")
 label_lines(axes[0])
-draw_effects(axes[1], points, unit="points of test accuracy")
+labels = [effect.name.replace("size ", "") for effect in points]
+draw_effects(axes[1], points, labels=labels, unit="points of test accuracy")
 labels = [effect.name.removeprefix("shift, ") for effect in decades]
 draw_effects(axes[2], decades, labels=labels, unit="decades of shift")
 for ax in axes[1:]:
