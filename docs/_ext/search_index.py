@@ -92,7 +92,8 @@ def is_silent(node: nodes.Element) -> bool:
     is_entry = isinstance(node, nodes.term) and node["ids"]
     before = node.previous_sibling()  # what fold.py folds draws, or keeps books
     is_folded = isinstance(before, nodes.raw) and "folded-code" in before.astext()
-    is_hidden = "cell_input" in node["classes"] and "tag_hide-input" in node.parent["classes"]
+    cell = node.parent  # MyST-NB gives what holds a whole hidden cell none
+    is_hidden = bool(cell) and cell.get("hide_mode") == "input" and "above-input" in node["classes"]
     of_the_gallery = OF_THE_GALLERY & {*node["classes"]}
     parts = (is_heading, is_entry, is_folded, is_hidden, of_the_gallery, isinstance(node, SILENT))
     return any(parts)

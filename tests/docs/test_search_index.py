@@ -179,10 +179,10 @@ def test_no_phrase_stands_twice_among_the_synonyms():
 
 
 def test_code_that_a_cell_hides_is_left_out_and_what_it_prints_is_not():
-    code = nodes.container("", nodes.literal_block("", "draw(it)"), classes=["cell_input"])
+    code = nodes.container("", nodes.literal_block("", "draw(it)"), classes=["above-input"])
     printed = nodes.container("", nodes.literal_block("", "largest residual"))
-    for tag, seen in (("tag_hide-input", "largest residual"), ("", "draw(it) largest residual")):
-        cell = nodes.container("", code.deepcopy(), printed.deepcopy(), classes=["cell", tag])
+    for mode, seen in (("input", "largest residual"), ("all", "draw(it) largest residual")):
+        cell = nodes.container("", code.deepcopy(), printed.deepcopy(), hide_mode=mode)
         page = nodes.section("", nodes.title("", "Title"), cell, ids=["title"])
         (section,) = search_index.sections_of(nodes.container("", page))
         assert section.code.split() == seen.split()
