@@ -209,7 +209,19 @@ for name, color in zip(norms, colors, strict=False):
     accuracy = np.array([judged.last((name, m)).values for m in rates])
     draw_spread(axes[1], list(rates), 100 - accuracy.T, color=color, label=name)
 axes[1].set(title="test error (%), logarithmic", yscale="log")
-ticks = [2, 5, 10, 20, 50, 100]  # each about twice the one before
+ticks = [
+    2.5,
+    3.5,
+    5,
+    7,
+    10,
+    14,
+    20,
+    28,
+    40,
+    56,
+    80,
+]  # by steps of the root of 2
 axes[1].set_yticks(ticks, [str(tick) for tick in ticks])
 for ax in axes:
     ax.set_xlabel("batch size m")
