@@ -11,7 +11,7 @@ import posixpath
 import re
 import textwrap
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import fold
@@ -24,6 +24,7 @@ from bn_tutorial.lab.evidence import Saved
 ROLE = re.compile(r":(?P<role>[a-z:]+):`(?P<text>[^`]+)`")
 TARGET = re.compile(r"(?P<words>.*?)\s*<(?P<target>[^<>]*)>")
 DIRECTIVE = re.compile(r"^\.\. (?P<name>[\w-]+)::[^\n]*\n?", re.MULTILINE)
+STRIPPED = re.compile(r"(?<![:`])`(?=[^`<>]+\s<[\w-]+>`)")  # of a link whose role was taken away
 LEAD = "*(The main figure, which shows it, is drawn further down.)*\n"
 # What is text in a script: its docstring, and the comment that begins a cell.
 TEXT = re.compile(
@@ -51,6 +52,8 @@ class Around:
         The titles of all pages, by their names.
     site : str
         The address of the site with a slash at its end, for links; empty where it has none.
+    labels : mapping of str to tuple of str
+        Where the sections with a label are: the page, the place on it, and their titles.
     """
 
     page: str
@@ -58,13 +61,16 @@ class Around:
     sources: BibliographyData
     titles: Mapping[str, str]
     site: str = ""
+    labels: Mapping[str, tuple[str, str, str]] = field(default_factory=dict)
 
 
 def notebook(cells: list[dict[str, Any]], around: Around) -> None:
     """Rid the text of cells of roles and directives, and their code of marks for folding."""
     for cell in cells:
         is_text, source = cell["cell_type"] == "markdown", "".join(cell["source"])
-        cell["source"] = [plain(source, around) if is_text else unmarked(source)]
+        # sphinx-gallery takes the role from links to sections, and leaves the rest.
+        text = STRIPPED.sub(":ref:`", source)
+        cell["source"] = [plain(text, around) if is_text else unmarked(source)]
 
 
 def script(source: str, around: Around) -> str:
@@ -165,8 +171,20 @@ def page(text: str, around: Around) -> str:
     name = posixpath.normpath(posixpath.join("/", posixpath.dirname(around.page), target))[1:]
     title = around.titles[name]
     words = found["words"] if found else title
+    return linked(words, title, f"{name}.html", around)
+
+
+def section(text: str, around: Around) -> str:
+    """Return a link to a section; where the site has no address, its words and its title."""
+    found = TARGET.fullmatch(text)
+    name, place, title = around.labels[found["target"] if found else text]
+    return linked(found["words"] if found else title, title, f"{name}.html#{place}", around)
+
+
+def linked(words: str, title: str, address: str, around: Around) -> str:
+    """Return words that lead to an address of the site, or say what they mean."""
     if around.site:
-        return f"[{words}]({around.site}{name}.html)"
+        return f"[{words}]({around.site}{address})"
     return f"*{title}*" if words.lower() == title.lower() else f"{words} (*{title}*)"
 
 
@@ -202,6 +220,8 @@ SHOWN: dict[str, Callable[[str, Around], str]] = {
     "finding": finding,
     "value": value,
     "doc": page,
+    "ref": section,
+    "mod": code,
     "class": code,
     "func": code,
     "eq": equation,

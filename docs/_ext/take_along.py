@@ -111,6 +111,7 @@ def finish(app: Sphinx, error: Exception | None) -> None:
     wheel, site = build_wheel(downloads), address_of(app.config)
     sources = parse_file(str(Path(app.srcdir, "references.bib")))
     titles = {page: title.astext() for page, title in app.env.titles.items()}
+    labels = app.env.domains.standard_domain.labels
     links = site if app.config.html_baseurl else ""  # GitHub would show their source
     for packed in sorted(path for path in app.env.dlfiles if Path(path).suffix == ".zip"):
         page = Path(packed).with_suffix("").as_posix()
@@ -120,7 +121,7 @@ def finish(app: Sphinx, error: Exception | None) -> None:
         }
         script = page.removeprefix("gallery/")
         known = evidence.recall(script) if evidence.path_of(script).is_file() else None
-        around = plain_text.Around(page, known, sources, titles, links)
+        around = plain_text.Around(page, known, sources, titles, links, labels)
         equip(files, around, wheel, site and f"{site}{FOLDER}/")
 
 

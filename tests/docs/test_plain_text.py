@@ -43,7 +43,8 @@ def around():
         effects={"BN - none": effect}, claims={}, recording=None,
     )  # fmt: skip
     titles = {"gallery/01_a/plot_02_y": "Do the next", "derivations/forward": "What it computes"}
-    return Around("gallery/01_a/plot_01_x", known, SOURCES, titles)
+    labels = {"fault-nan": ("faults/numbers", "fault-nan", "The loss is NaN")}
+    return Around("gallery/01_a/plot_01_x", known, SOURCES, titles, labels=labels)
 
 
 @pytest.mark.parametrize(
@@ -57,6 +58,9 @@ def around():
         (":doc:`do the next <plot_02_y>`", "*Do the next*"),
         (":doc:`plot_02_y`", "*Do the next*"),
         (":doc:`/derivations/forward`", "*What it computes*"),
+        (":ref:`the loss\nis gone <fault-nan>`.", "the loss is gone (*The loss is NaN*)."),
+        (":ref:`fault-nan`", "*The loss is NaN*"),
+        (":mod:`the reference <bn_tutorial.x>`", "*the reference*"),
         (":func:`that of pairs <bn_tutorial.x>`", "*that of pairs*"),
         (":class:`~bn_tutorial.lab.effects.Effect`", "`Effect`"),
         (":class:`torch.nn.Linear`", "`torch.nn.Linear`"),
@@ -75,9 +79,11 @@ def test_reader_sees_what_the_page_shows(around, text, expected):
 
 def test_pages_are_linked_where_the_site_has_an_address(around):
     published = replace(around, site="https://example.org/")
-    assert plain_text.plain(":doc:`next <plot_02_y>`, :doc:`/derivations/forward`", published) == (
+    text = ":doc:`next <plot_02_y>`, :doc:`/derivations/forward`, :ref:`fault-nan`"
+    assert plain_text.plain(text, published) == (
         "[next](https://example.org/gallery/01_a/plot_02_y.html), "
-        "[What it computes](https://example.org/derivations/forward.html)"
+        "[What it computes](https://example.org/derivations/forward.html), "
+        "[The loss is NaN](https://example.org/faults/numbers.html#fault-nan)"
     )
 
 
@@ -93,6 +99,7 @@ def test_names_stand_where_a_failed_script_has_measured_nothing(around):
         (":effect:`other`", LookupError),
         (":cite:t:`nobody`", LookupError),
         (":doc:`nowhere`", LookupError),
+        (":ref:`nowhere`", LookupError),
         (":numref:`there`", ValueError),
         (".. figure:: there.png\n", ValueError),
     ],
@@ -200,7 +207,11 @@ def surroundings():
     """A function that returns what the text of any of our scripts may refer to."""
     sources = parse_file(str(ROOT / "docs/references.bib"))
     titles = dict.fromkeys(PAGES, "A title")
-    return lambda name: Around(f"gallery/{name}", None, sources, titles)
+    faults = "".join(path.read_text("utf-8") for path in ROOT.glob("docs/faults/*.md"))
+    labels = {
+        name: ("faults/a", name, "A title") for name in re.findall(r"^\((.+)\)=$", faults, re.M)
+    }
+    return lambda name: Around(f"gallery/{name}", None, sources, titles, labels=labels)
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
