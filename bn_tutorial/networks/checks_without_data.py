@@ -84,7 +84,7 @@ def broken(kept: list[Kept]) -> Iterator[Finding]:
     """Find statistics that are not finite, negative variances, and huge ones."""
     wrong, sizes = {}, {}
     for one in kept:
-        mean, var = one.mean.double(), one.var.double()
+        mean, var = one.mean.cpu().double(), one.var.cpu().double()
         bad = ~(mean.isfinite() & var.isfinite() & (var >= 0))
         if bad.any():
             wrong[one.name] = bad

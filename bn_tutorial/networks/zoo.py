@@ -165,13 +165,13 @@ ZOO = [
     ),
     Normalization(
         "Query-key",
-        r"s\, z / |z|_C",
+        r"s\, z / \lVert z \rVert_C",
         "s * F.normalize(z, dim=1)",
         _behind(UnitLength),
     ),
     Normalization(
         "Unit sphere (nGPT)",
-        r"z / |z|_C, \quad w / |w|",
+        r"z / \lVert z \rVert_C, \quad w / \lVert w \rVert",
         "F.normalize(F.conv1d(x, F.normalize(w, dim=1)), dim=1)",
         lambda linear: nn.Sequential(_weights(_unit_weights)(linear), UnitLength()),
     ),
@@ -189,7 +189,7 @@ ZOO = [
     ),
     Normalization(
         "Weight norm",
-        r"g\, w / |w|",
+        r"g\, w / \lVert w \rVert",
         "nn.utils.parametrizations.weight_norm(linear)",
         _weights(weight_norm),
     ),

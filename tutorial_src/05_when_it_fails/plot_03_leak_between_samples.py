@@ -129,7 +129,7 @@ def train(arm, rate, seed):
 
 def percent(logits, source):
     """Return the accuracy (%)."""
-    return 100 * (logits.argmax(dim=1) == source).double().mean().item()
+    return 100 * (logits.argmax(dim=1) == source).float().mean().item()
 
 
 # %%
