@@ -4,6 +4,7 @@ import threading
 
 import pytest
 import torch
+from accelerator import accelerator
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from small_problem import X, Y, loader
@@ -307,6 +308,14 @@ def test_other_precisions_are_examined(model, dtype):
     assert not alarms(model.to(dtype))
     model[1].running_mean += 3 * model[1].running_var.sqrt()
     assert alarms(model) == {"stale-statistics": "error"}
+
+
+def test_model_is_examined_on_a_device_that_does_not_know_double_precision(model, monkeypatch):
+    monkeypatch.setenv("BN_TUTORIAL_DEVICE", "mps")
+    model[1].running_mean += 3 * model[1].running_var.sqrt()
+    with accelerator("mps") as there:
+        batches = [(x.to(there), y.to(there)) for x, y in itertools.islice(loader(), 3)]
+        assert alarms(model.to(there), batches) == {"stale-statistics": "error"}
 
 
 def test_error_of_the_model_comes_through_and_that_of_a_layer_is_a_finding(model):
