@@ -26,7 +26,7 @@ def test_unpacked_page_is_complete(path, unpacked, in_context):
 def test_search_works_without_a_server(unpacked, in_context):
     with visits.watched(in_context(purpose="disk"), unpacked) as (page, seen):
         ((found, _),) = visits.search(page, unpacked, ["momentum"])
-        assert "questions.html#momentum-direction" in found[:3]
+        assert "faults/eval_mode.html#fault-swapped-momentum" in found[:3]
         page.locator("#search-results a").first.click()
         page.wait_for_url(f"{unpacked}/*highlight=momentum*")
         assert page.evaluate("CSS.highlights.get('searched').size") > 0
