@@ -87,8 +87,8 @@ class TestTraining:
 # ---------------------------------------------------------------------------------------------
 
 # Settings that are made small wherever a page assigns one of this name.
-SMALL = dict.fromkeys(("steps", "STEPS"), 4)
-SMALL |= dict.fromkeys(("every", "EVERY", "GATHERED"), 2)
+SMALL = dict.fromkeys(("steps", "STEPS", "TESTED"), 4)
+SMALL |= dict.fromkeys(("every", "EVERY", "GATHERED", "LAST"), 2)
 SMALL |= dict.fromkeys(("batch_size", "BATCH"), 8)
 SMALL |= {name: range(2) for name in ("seeds", "JUDGING")}
 
