@@ -26,6 +26,7 @@ SERIES = 4  # so many panels side by side are a series, in which each says littl
 ROW = 0.42  # the height of a row whose name stands above it, and of each line of the name
 LINE = 0.17
 LETTERS = {"title": 34, "across": 34, "upright": 24, "row": 32}  # that fit into a line
+BOTH = 34  # letters of a name and of what stands beside it
 NARROW_LETTERS = {"title": 18, "across": 18, "upright": 14}  # in one of two columns
 GROUND = {"facecolor": LIGHT_PAGE, "edgecolor": "none", "pad": 0.5}  # of words above lines
 STAMP = (400 / 192, 280 / 192)  # inches, which are 400 x 280 pixels at 192 to the inch
@@ -161,7 +162,9 @@ def _name_rows_above(ax: Axes, names: Sequence[Text], beside: Mapping[float, Ann
     """Put names above their rows, with what stands beside these; return the height."""
     lines = 1
     for row, name in zip(ax.get_yticks(), names, strict=True):
-        wrapped = textwrap.wrap(name.get_text(), LETTERS["row"])
+        text = beside.get(float(row))
+        room = LETTERS["row"] if text is None else BOTH - len(text.get_text())
+        wrapped = textwrap.wrap(name.get_text(), room)
         lines = max(lines, len(wrapped))
         look: dict[str, Any] = {
             "xycoords": ax.get_yaxis_transform(),
@@ -172,7 +175,7 @@ def _name_rows_above(ax: Axes, names: Sequence[Text], beside: Mapping[float, Ann
             "annotation_clip": False,
         }
         ax.annotate("\n".join(wrapped), (0, row), (4, 6), color=name.get_color(), **look)
-        if text := beside.get(float(row)):
+        if text:
             ax.annotate(text.get_text(), (1, row), (0, 6), ha="right", **look)
             text.remove()
     ax.tick_params(axis="y", length=0, labelleft=False)

@@ -157,7 +157,7 @@ def right(tmp_path_factory):
     write(root, level=2)
     assert build(root) == 0
     found = contents(root)
-    assert len([name for name in found if name.endswith(("_light.svg", "_dark.svg"))]) == 4
+    assert len([name for name in found if name.endswith(("_light.svg", "_dark.svg"))]) == 8
     assert b"proof 2" in found["docs/_build/html/searchindex.js"]
     return found
 
@@ -216,7 +216,7 @@ DAMAGED = [
     "gallery/index.rst",
     "gallery/evidence/*/*_x.json",
     "gallery/01_a/*_x.rst",
-    "gallery/01_a/images/*_x_001_dark.svg",
+    "gallery/01_a/images/*_x_001_wide_dark.svg",
     "gallery/01_a/images/thumb/*_x_thumb.png",
 ]
 

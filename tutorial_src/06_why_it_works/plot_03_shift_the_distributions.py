@@ -36,7 +36,6 @@ from bn_tutorial.lab.evidence import Evidence
 from bn_tutorial.lab.figures import (
     COLORS,
     draw_effects,
-    label_lines,
     new_figure,
 )
 from bn_tutorial.lab.pool import one_thread
@@ -196,7 +195,7 @@ for (norm, size), curves in shifts.items():
         label=f"{norm}, noise {size:g}" if size else norm,
     )
 axes[0].set(yscale="log", xlabel="step", ylabel="shift (deviations)")
-label_lines(axes[0])
+figure.legend(loc="outside upper left", ncols=2)
 labels = [effect.name.replace("size ", "") for effect in points]
 draw_effects(axes[1], points, labels=labels, unit="points of test accuracy")
 labels = [effect.name.removeprefix("shift, ") for effect in decades]
