@@ -106,6 +106,13 @@ def examine(session: nox.Session) -> None:
 
 
 @nox.session
+def device(session: nox.Session) -> None:
+    """Run what pages probe on a stand-in for a graphics processor."""
+    install(session, "tests")
+    session.run("pytest", "tests/device", *session.posargs)
+
+
+@nox.session
 def cache(session: nox.Session) -> None:
     """Say how much room finished runs take; `-- --prune` deletes those that nothing can use."""
     install(session, "docs")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 # These need a browser and the built site (nox -s site), or minutes (nox -s faults, nox -s examine).
-collect_ignore = ["browser", "examine", "faults"]
+collect_ignore = ["browser", "device", "examine", "faults"]
 
 COUNTS = {"train": 20, "t10k": 10}  # images in the stand-in
 

@@ -24,7 +24,7 @@ from bn_tutorial.networks.perceptron import DeepNet
 from bn_tutorial.networks.probes import MEASURES
 from bn_tutorial.networks.standardized import Standardized
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 class Small(Dataset):
