@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import hashlib
+import os
 import struct
 
 import numpy as np
@@ -10,6 +12,10 @@ import pytest
 
 # These need a browser and the built site (nox -s site), or minutes (nox -s faults, nox -s examine).
 collect_ignore = ["browser", "device", "examine", "faults"]
+
+# A library that torch brings along counts its leaks at the very end, behind pytest's summary, which
+# is to be the last line.
+atexit.register(lambda: os.dup2(os.open(os.devnull, os.O_WRONLY), 2))
 
 COUNTS = {"train": 20, "t10k": 10}  # images in the stand-in
 
