@@ -10,7 +10,7 @@ import struct
 import numpy as np
 import pytest
 
-# These need a browser and the built site (nox -s site), or minutes (nox -s faults, nox -s examine).
+# These need a browser and the built site (nox -s site), or minutes; each has a session.
 collect_ignore = ["browser", "device", "examine", "faults"]
 
 # A library that torch brings along counts its leaks at the very end, behind pytest's summary, which

@@ -68,9 +68,10 @@ def notebook(cells: list[dict[str, Any]], around: Around) -> None:
     """Rid the text of cells of roles and directives, and their code of marks for folding."""
     for cell in cells:
         is_text, source = cell["cell_type"] == "markdown", "".join(cell["source"])
-        # sphinx-gallery takes the role from links to sections, and leaves the rest.
-        text = STRIPPED.sub(":ref:`", source)
-        cell["source"] = [plain(text, around) if is_text else unmarked(source)]
+        if is_text:  # sphinx-gallery takes the role from links to sections, and leaves the rest
+            cell["source"] = [plain(STRIPPED.sub(":ref:`", source), around)]
+        else:
+            cell["source"] = [unmarked(source)]
 
 
 def script(source: str, around: Around) -> str:
