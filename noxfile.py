@@ -202,8 +202,9 @@ def build_site(session: nox.Session) -> None:
         *("-d", "docs/_build/doctrees", "docs", str(UNFINISHED)),
         env={name: value for name, value in wishes.items() if value},
     )
-    shutil.rmtree(SITE, ignore_errors=True)
-    UNFINISHED.rename(SITE)
+    if UNFINISHED.is_dir():  # else nothing has changed
+        shutil.rmtree(SITE, ignore_errors=True)
+        UNFINISHED.rename(SITE)
     page, used = (SITE / "index.html").resolve(), os.times()
     minutes = (used.children_user + used.children_system) / 60
     session.log(f"The site is built, in {minutes:.0f} minutes of processor time.")

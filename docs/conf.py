@@ -14,6 +14,7 @@ copyright = author
 extensions = [
     "fresh",  # first: one build at a time
     "experiments",  # then: it decides on the data and on what has to run
+    "unchanged",
     "plain_files",
     "katex",
     "search_engine",

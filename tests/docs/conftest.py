@@ -31,7 +31,7 @@ CONF = f"""
 import runpy
 
 globals().update(runpy.run_path({str(DOCS / "conf.py")!r}))
-left_out = ("experiments", "plain_files", "katex", "search_engine")
+left_out = ("experiments", "unchanged", "plain_files", "katex", "search_engine")
 extensions = [name for name in extensions if name not in left_out]
 html_title = "Norms & <layers>"  # templates are not escaped by themselves
 html_context["data"] = {{name: f"The {{name}} & <more>" for name in ("title", "source", "licence")}}
