@@ -40,6 +40,7 @@ extensions = [
     "open_in_colab",
     "provenance",
     "myst_nb",
+    "execute_ahead",  # behind it, and before the gallery
     "numpydoc",
     "sphinx.ext.autosummary",
     "sphinx_copybutton",

@@ -33,8 +33,7 @@ CHECKING = re.compile(r'^\w+ = Checks\("([\w/-]+)"\)$', re.MULTILINE)
 
 def prepare(docs: Path, config: Config, sources: Sources, data: str) -> None:
     """Choose the cache, remove the older ones, and one that is damaged."""
-    written = (page for page in docs.rglob("*.md") if "_build" not in page.relative_to(docs).parts)
-    code = [state.cells_of(page.read_text(encoding="utf-8")) for page in sorted(written)]
+    code = [state.cells_of(page.read_text(encoding="utf-8")) for page in pages_of(docs)]
     if WIDGETS.is_file():
         code.append(WIDGETS.read_text(encoding="utf-8"))  # what they show is checked on the pages
     pages = docs / "_build" / "executed-pages"
@@ -47,6 +46,12 @@ def prepare(docs: Path, config: Config, sources: Sources, data: str) -> None:
         logger.info("%s is not as it was written: its pages are executed again.", cache)
         shutil.rmtree(cache)
     config.nb_execution_cache_path = str(cache)
+
+
+def pages_of(docs: Path) -> list[Path]:
+    """Return the pages that are written by hand."""
+    found = docs.rglob("*.md")
+    return sorted(page for page in found if "_build" not in page.relative_to(docs).parts)
 
 
 def is_whole(cache: Path) -> bool:
@@ -65,39 +70,44 @@ def cache_of(app: Sphinx) -> Path:
     return Path(chosen or app.srcdir / "_build" / "executed-pages")
 
 
-def seal_cache(app: Sphinx, *_: object) -> None:
+def seal_cache(cache: Path) -> None:
     """Seal the results. The database is not among them: it is written to whenever it is asked."""
-    cache = cache_of(app)
     if (cache / "executed").is_dir():
         results = [*cache.glob("executed/**/*"), *cache.glob("checks/**/*")]
         seal.write(cache / "sealed.json", filter(Path.is_file, results))
 
 
-def checks_in(text: str, app: Sphinx) -> Path:
+def checks_in(text: str, cache: Path) -> Path:
     """Return the folder of the counts of a page: there is one for each state of its code.
 
     So the counts are those of the code that the cache knows as executed, whatever the page was in
     the meantime.
     """
-    return cache_of(app) / "checks" / fingerprint.of(state.cells_of(text))[:16]
+    return cache / "checks" / fingerprint.of(state.cells_of(text))[:16]
 
 
 def checks_of(text: str, app: Sphinx) -> Path | None:
     """Return the file of the counts of a page, or nothing if it makes no checks."""
     found = CHECKING.search(text)
-    return checks_in(text, app) / f"{found[1]}.json" if found else None
+    return checks_in(text, cache_of(app)) / f"{found[1]}.json" if found else None
 
 
 def name_checks(app: Sphinx, _page: str, source: list[str]) -> None:
     """Have the page that is read next write its counts to its own folder."""
-    os.environ["BN_TUTORIAL_CHECKS"] = str(checks_in(source[0], app))
+    os.environ["BN_TUTORIAL_CHECKS"] = str(checks_in(source[0], cache_of(app)))
+
+
+def hide_what_kernels_say() -> None:
+    """Encrypt it: else whoever is on this machine could read it, and each kernel warns of that.
+
+    MyST-NB hands on no option for it.
+    """
+    KernelManager.transport_encryption.default_value = "auto"
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register it; experiments.py prepares."""
-    # Else whoever is on this machine could read what a kernel says, and each kernel warns of that.
-    # MyST-NB hands on no option for it.
-    KernelManager.transport_encryption.default_value = "auto"
+    hide_what_kernels_say()
     app.connect("source-read", name_checks)
-    app.connect("doctree-read", seal_cache)
+    app.connect("doctree-read", lambda app, _: seal_cache(cache_of(app)))
     return {"parallel_read_safe": False, "parallel_write_safe": True}

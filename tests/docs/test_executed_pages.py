@@ -56,7 +56,7 @@ def cache(docs, prepare):
     known.db.dispose()
     counts = executed_pages.checks_of((docs / "page.md").read_text(), app)
     write(counts.parent, counts.name, "{}")
-    executed_pages.seal_cache(app)
+    executed_pages.seal_cache(folder)
     return folder
 
 
