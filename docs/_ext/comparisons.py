@@ -1,7 +1,8 @@
 """Every comparison of the site: a table, the numbers seed by seed, and how the build agrees.
 
 ``{comparisons}`` shows all effects of this build: estimate, what matters, verdict, the verdict that
-is left after Holm's correction for all of them, and how long was trained. ``{reproduced}`` compares
+is left after Holm's correction for all of them, and how long was trained. Wherever a verdict stands
+that this correction takes away, it gets a dagger. ``{reproduced}`` compares
 the verdicts with those on record; every build ends by saying in its log what it says.
 The record of a data set, ``docs/record/<name>.json``, is written by ``nox -s record`` from a whole
 build.
@@ -18,7 +19,7 @@ from typing import Any
 
 import gallery_state
 from docutils import nodes
-from evidence_roles import estimate, only_one_page, show_effect, show_verdict
+from evidence_roles import estimate, measured, only_one_page, show_effect, show_verdict
 from sphinx.application import Sphinx
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
@@ -30,6 +31,7 @@ from bn_tutorial.lab.evidence import Agreement, Record
 logger = logging.getLogger(__name__)
 
 COLUMNS = ("comparison", "estimate", "matters from", "verdict", "with all counted", "trained for")
+LOST = "does not hold"
 SEEDS = "seed-by-seed.csv"  # beside the page of comparisons
 
 
@@ -69,7 +71,7 @@ def after_holm(effect: Effect, remains: bool) -> str:
     """Say what is left of a verdict: one that does not hold may be a weaker one, not none."""
     if effect.verdict == "undecided":
         return "undecided"
-    return "holds" if remains else "does not hold"
+    return "holds" if remains else LOST
 
 
 def this_build(docs: Path) -> Record | None:
@@ -194,6 +196,30 @@ def as_table(columns: tuple[str, ...], rows: list[list[nodes.Node]]) -> nodes.ta
     return nodes.table("", group, classes=["comparisons"])
 
 
+def count_all(app: Sphinx, *_: object) -> None:
+    """Find out, before pages are read, which verdicts do not hold when all are counted."""
+    try:
+        found = compared(Path(app.srcdir))
+    except LookupError:  # which is said where the effects are shown
+        found = []
+    remain = kept([effect for _, effect in found])
+    app.env.comparisons_lost = {
+        (page, (effect.name, effect.data))
+        for (page, effect), remains in zip(found, remain, strict=True)
+        if after_holm(effect, remains) == LOST
+    }
+
+
+def mark_lost(app: Sphinx, doctree: nodes.document, _page: str) -> None:
+    """Put a dagger behind each verdict that does not hold when all are counted, and say why."""
+    for node in doctree.findall(measured):
+        if (node["page"], node.get("judged")) in app.env.comparisons_lost:
+            node += nodes.superscript("", "\N{DAGGER}", classes=["lost"])
+            node["facts"] += (
+                " \N{DAGGER} With all comparisons of this site counted, it does not hold."
+            )
+
+
 # ---------------------------------------------------------------------------------------------
 # At the end of a build, and after it
 # ---------------------------------------------------------------------------------------------
@@ -250,6 +276,8 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.setup_extension("evidence_roles")
     app.add_directive("comparisons", Comparisons)
     app.add_directive("reproduced", Reproduced)
+    app.connect("env-before-read-docs", count_all)
+    app.connect("doctree-resolved", mark_lost)
     app.connect("build-finished", finish)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 

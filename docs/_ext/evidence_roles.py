@@ -40,7 +40,7 @@ VALUE = re.compile(r"(?:(?P<page>[^:]*):\s+)?(?P<key>[^:]+?)(?::(?P<form>\S+))?"
 
 
 class measured(nodes.Inline, nodes.TextElement):  # noqa: N801  (docutils' way to name nodes)
-    """A measured thing: its text, the page that it is from, and facts for who wants to know."""
+    """A measured thing: its text, what it is and where from, and facts for who wants to know."""
 
 
 # ---------------------------------------------------------------------------------------------
@@ -208,7 +208,10 @@ def show_verdict(page: str, effect: Effect) -> measured:
     """Show a verdict as a chip."""
     words, meaning = VERDICTS[effect.verdict]
     told = f"{meaning} {estimate(effect)}. {facts(effect)}"
-    return measured("", words, page=page, facts=told, classes=["verdict", look(effect.verdict)])
+    classes = ["verdict", look(effect.verdict)]
+    return measured(
+        "", words, page=page, judged=(effect.name, effect.data), facts=told, classes=classes
+    )
 
 
 def show_finding(page: str, effect: Effect) -> measured:
@@ -221,6 +224,7 @@ def show_finding(page: str, effect: Effect) -> measured:
         nodes.Text(" "),
         nodes.inline("", words, classes=["verdict", look(effect.verdict)]),
         page=page,
+        judged=(effect.name, effect.data),
         facts=f"{meaning} {facts(effect)}",
         classes=["finding"],
     )

@@ -65,7 +65,7 @@ def test_table_has_every_effect_and_says_which_verdicts_remain_when_all_are_coun
     page = site.read()
     assert cells(page.select_one("table.comparisons")) == [
         ["clear", "+30.1 (29.7 to 30.5) points", "1", "yes", "holds", "9 steps"],
-        ["weak", "+6 (2 to 10) points", "1", "yes", "does not hold", "9 steps"],
+        ["weak", "+6 (2 to 10) points", "1", "yes\N{DAGGER}", "does not hold", "9 steps"],
         ["open", "+1 (\N{MINUS SIGN}21 to 22) points", "1", "undecided", "undecided", "9 steps"],
     ]
     (sentence,) = [p.get_text() for p in page.select("p") if "Holm" in p.get_text()]
@@ -83,6 +83,18 @@ def test_verdict_that_is_lost_would_be_kept_if_it_were_the_only_one(site):
     others = [effect for _, effect in comparisons.compared(site.docs)]
     assert comparisons.kept(others) == [True, False, False]
     assert holm(others)[1] > 0.05 > weak.p
+
+
+def test_verdict_that_is_lost_has_a_dagger_wherever_it_stands(site):
+    roles = (
+        "{finding}`{rate}clear` {finding}`{rate}weak` {verdict}`{rate}weak` {effect}`{rate}weak`"
+    )
+    site.page(roles.replace("{rate}", "change_the_rate: ") + " {verdict}`keep_the_rate: open`")
+    assert not site.build()
+    shown = site.read().select("p .measured")
+    assert [len(one.select("sup.lost")) for one in shown] == [0, 1, 1, 0, 0]
+    told = [one.select_one(".measured-facts").get_text() for one in shown]
+    assert [text.count("counted, it does not hold") for text in told] == [0, 1, 1, 0, 0]
 
 
 def test_any_difference_matters_where_none_is_too_small(site):
