@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import sys
 import warnings
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -50,8 +51,9 @@ def run_all(
         How many processes train at the same time; by default one for each core. A single run
         needs none but this one. With a cluster, that decides.
     progress : bool, optional
-        Whether to show a progress bar over all runs on standard error; by default only where a
-        person watches, that is on a terminal.
+        Whether to show how many runs are left, and about how long they take; by default only where
+        a person watches, that is on a terminal, also while a build of the site takes the streams of
+        a script away.
 
     Returns
     -------
@@ -85,8 +87,11 @@ def run_all(
     missing = [run for run in wanted if run not in histories]
     disable = None if progress is None else not progress
     total, done = len(wanted), len(histories)
+    watched = sys.__stderr__ if sys.__stderr__ and sys.__stderr__.isatty() else None
     with (
-        tqdm(total=total, initial=done, unit="run", disable=disable, leave=False) as bar,
+        tqdm(
+            total=total, initial=done, unit="run", disable=disable, leave=False, file=watched
+        ) as bar,
         _stopped_at_the_end(_train_all(missing, data, store.sources, workers)) as trained,
     ):
         for run, history in trained:

@@ -22,8 +22,11 @@ from myst_nb.core.config import NbParserConfig
 from myst_nb.core.read import create_nb_reader
 from myst_parser.config.main import MdParserConfig
 from sphinx.application import Sphinx
+from sphinx.util import logging
 
 from bn_tutorial.lab.workers import end_with
+
+logger = logging.getLogger(__name__)
 
 
 def start(app: Sphinx) -> None:
@@ -36,7 +39,13 @@ def start(app: Sphinx) -> None:
     assert process.stdin
     with suppress(BrokenPipeError), process.stdin as pipe:  # should it have ended already
         pipe.write(pickle.dumps(work))
-    app.connect("env-before-read-docs", lambda *_: process.wait())
+
+    def wait(*_: object) -> None:
+        if process.poll() is None:
+            logger.info("The last pages with code are being executed.")
+        process.wait()
+
+    app.connect("env-before-read-docs", wait)
 
 
 def main() -> None:

@@ -103,6 +103,11 @@ class TestRunAll:
             monkeypatch.setattr(sys, "stderr", stderr)
             run_all(studied, data, progress=progress)
             assert ("3/3" in stderr.getvalue()) is shown
+        terminal = io.StringIO()
+        terminal.isatty = lambda: True
+        monkeypatch.setattr(sys, "__stderr__", terminal)
+        run_all(studied, data)  # as in a script whose streams the gallery has taken away
+        assert "3/3" in terminal.getvalue()
 
     def test_process_with_older_code_in_memory_refuses(self, data, monkeypatch, tmp_path):
         package = tmp_path / "bn_tutorial"

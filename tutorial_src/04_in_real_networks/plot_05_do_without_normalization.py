@@ -244,4 +244,4 @@ assert all(np.isfinite(judged.last(key).values).any() for key in ladders)
 # **Try it.** Add ``"RMSNorm": ({"norm": "rms"}, (0.1, 0.3, 1.0))`` to ``RESIDUAL``: it is
 # tuned, judged and drawn with the others.
 #
-# Next: :doc:`tour the zoo </derivations/zoo>`.
+# Next: :doc:`choose for a small ResNet <plot_06_choose_for_a_resnet>`.
