@@ -123,8 +123,10 @@ assert np.isfinite(judged.last("BN").values).all()
 
 # %%
 # **Limits.** One small network, a third of an epoch, plain gradient descent at a constant rate, no
-# decay and no augmentation; images of digits. GN's groups were not tuned. With batches of 2 and 8
-# the comparison of BN and GN is :doc:`another page's <plot_02_shrink_its_batches>`.
+# decay and no augmentation; images of digits. GN's groups were not tuned. The largest rates that no
+# normalization and SkipInit could choose are those below which no run had diverged or fallen back
+# when the study was designed (:doc:`the log </design_log>`). With batches of 2 and 8 the comparison
+# of BN and GN is :doc:`another page's <plot_02_shrink_its_batches>`.
 #
 # **Try it.** Add ``"BN on the stream": ({"norm": "batch", "placement": "post"}, (0.1, 0.3, 1.0))``
 # to ``ARMS``: it is tuned and judged with the others. Compare it by one more pair below.
