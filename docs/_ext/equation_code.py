@@ -50,6 +50,14 @@ def marked_lines(mark: str, package: Path) -> tuple[Path, int, str]:
     raise ValueError(f"no line of the package is marked # [{mark}]")
 
 
+def to_read(label: str) -> str:
+    """Return the plain line of an equation, or the package's where there is no other."""
+    try:
+        return marked_lines(f"read {label}", PACKAGE)[2]
+    except ValueError:
+        return marked_lines(label, PACKAGE)[2]
+
+
 class equation_summary(nodes.General, nodes.Element):  # noqa: N801  (docutils' way to name nodes)
     """The place of the equations; their lines of code stand beside it already."""
 
@@ -61,13 +69,6 @@ class Shows(SphinxDirective):
         """Return the lines under a marker, and where they are."""
         module, first, code = marked_lines(mark, PACKAGE)
         return code, f"{module.relative_to(PACKAGE).as_posix()}, line {first}"
-
-    def to_read(self, label: str) -> str:
-        """Return the plain line of an equation, or the package's where there is no other."""
-        try:
-            return self.find(f"read {label}")[0]
-        except ValueError:
-            return self.find(label)[0]
 
     @staticmethod
     def block(code: str) -> nodes.literal_block:
@@ -85,7 +86,7 @@ class EquationCode(Shows):
         """Return the line, what is to be said of it, and the package's line if that is another."""
         label = self.arguments[0]
         try:
-            code, (computed, where) = self.to_read(label), self.find(label)
+            code, (computed, where) = to_read(label), self.find(label)
         except ValueError as error:
             raise self.error(str(error)) from error
         facts = [f"shape {self.options['shape']}"] if "shape" in self.options else []
@@ -115,7 +116,7 @@ class EquationSummary(Shows):
         """Return a row whose equations are put in when the page has been read."""
         labels = self.arguments[0].split()
         try:
-            code = "\n".join(map(self.to_read, labels))
+            code = "\n".join(map(to_read, labels))
         except ValueError as error:
             raise self.error(str(error)) from error
         place = equation_summary(labels=labels)

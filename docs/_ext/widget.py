@@ -3,6 +3,9 @@
 ``{widget} move-a-sample`` puts the widget's view there, drawn by its own script, which runs while
 the site is built; its content is shown where there is no JavaScript. If the script does not compute
 what the package computes, the build fails. Only pages with a widget load scripts for it.
+
+Where it shows equations of the derivations, their lines of code beside them, the build puts them
+there too; the script chooses which is seen.
 """
 
 from __future__ import annotations
@@ -14,11 +17,15 @@ from pathlib import Path
 from typing import Any
 
 import dukpy
+import katex_engine
 import numpy as np
 from docutils import nodes
+from equation_code import to_read
 from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
+from sphinx.errors import SphinxError
 from sphinx.util.docutils import SphinxDirective
-from widget_data import STARTS
+from widget_data import PIECES, STARTS
 
 SCRIPTS = Path(__file__).parents[1] / "_static" / "widgets"
 
@@ -71,9 +78,32 @@ class Widget(SphinxDirective):
         return [widget("", *self.parse_content_to_nodes(), name=name, html=html, data=data)]
 
 
+def equations(env: BuildEnvironment, labels: list[str]) -> dict[str, str]:
+    """Return the TeX of equations, from the pages that derive them."""
+    known = env.domains.math_domain.equations
+    if missing := [label for label in labels if label not in known]:
+        raise SphinxError(f"a widget shows {', '.join(missing)}: no page has such an equation")
+    pages = {known[label][0] for label in labels}
+    blocks = [b for page in pages for b in env.get_doctree(page).findall(nodes.math_block)]
+    return {b["label"]: b.astext() for b in blocks if b.get("label") in labels}
+
+
+def pieces(self: Any, name: str) -> str:
+    """Return the equations of a widget, each with the line that computes it, none of them seen."""
+    labels = PIECES.get(name, {})
+    tex = equations(self.builder.env, list(labels.values())) if labels else {}
+    rows = []
+    for key, label in labels.items():
+        formula = katex_engine.render(tex[label], self.config.katex_macros, display=True)
+        code = self.highlighter.highlight_block(to_read(label), "python")
+        rows.append(f'<div class="bn-piece" data-piece="{key}" hidden>{formula}{code}</div>')
+    return "".join(rows)
+
+
 def visit(self: Any, node: widget) -> None:
     """Write the view, the data, and what is for readers without JavaScript."""
-    self.body.append(f'<div class="bn-widget" data-widget="{node["name"]}">{node["html"]}')
+    html = node["html"].replace("<!-- pieces -->", pieces(self, node["name"]))
+    self.body.append(f'<div class="bn-widget" data-widget="{node["name"]}">{html}')
     self.body.append(f'<script type="application/json">{node["data"]}</script><noscript>')
 
 

@@ -9,11 +9,35 @@ import numpy as np
 
 from bn_tutorial.lab import evidence
 from bn_tutorial.scratch.frameworks import FRAMEWORKS, convert_momentum
-from bn_tutorial.scratch.functional import batch_norm_backward, batch_norm_forward
+from bn_tutorial.scratch.functional import (
+    batch_norm_backward,
+    batch_norm_forward,
+    batch_norm_gradients,
+)
 from bn_tutorial.scratch.moments import moments, running_average, unbiased
 
 #: Where a widget replays what an experiment has recorded, the experiment.
 RECORDED = {"replay-a-training": "03_in_training/plot_10_replay_a_training"}
+
+#: Where a widget shows equations of the derivations with their code, the equation of each piece.
+PIECES = {
+    "walk-the-graph": {
+        "mu": "eq-mean",
+        "xmu": "eq-center",
+        "var": "eq-variance",
+        "r": "eq-r",
+        "xhat": "eq-xhat",
+        "y": "eq-y",
+        "dbeta": "eq-dbeta",
+        "dgamma": "eq-dgamma",
+        "dxhat": "eq-dxhat",
+        "dr": "eq-dr",
+        "dvar": "eq-dvar",
+        "dxmu": "eq-dxmu",
+        "dmu": "eq-dmu",
+        "dx": "eq-dx-steps",
+    }
+}
 
 # What a script starts with, and what it must then compute.
 Start = tuple[dict[str, Any], dict[str, Any]]
@@ -70,6 +94,21 @@ def set_momentum() -> Start:
     return {"alpha": alpha, "k": k, "frameworks": frameworks}, {**expected, "written": written}
 
 
+def walk_the_graph() -> Start:
+    """Return a batch of four with its upstream gradient, and the gradient of each node."""
+    x, dy = np.array([[0.0], [1.0], [1.5], [5.5]]), np.array([[-1.0], [0.5], [0.5], [1.0]])
+    gamma, beta, exponent = 1.5, 0.5, -5
+    y, cache = batch_norm_forward(x, np.array([gamma]), np.array([beta]), eps=10.0**exponent)
+    parameters = {"gamma": gamma, "beta": beta, "exponent": exponent}
+    found = batch_norm_gradients(dy, cache)._asdict()
+    found |= {"mu": cache.mu, "var": cache.var, "r": cache.r, "xhat": cache.xhat, "y": y}
+    expected = {
+        name: value.item() if value.size == 1 else value.ravel().tolist()
+        for name, value in found.items()
+    }
+    return {"x": x.ravel().tolist(), "dy": dy.ravel().tolist(), **parameters}, expected
+
+
 def replay_a_training() -> Start:
     """Return the recording, as the experiment has left it."""
     page = RECORDED["replay-a-training"]
@@ -84,5 +123,6 @@ STARTS: dict[str, Callable[[], Start]] = {
     "move-a-sample": move_a_sample,
     "share-a-mean": share_a_mean,
     "set-momentum": set_momentum,
+    "walk-the-graph": walk_the_graph,
     "replay-a-training": replay_a_training,
 }

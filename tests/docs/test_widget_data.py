@@ -47,6 +47,23 @@ def test_move_a_sample_computes_what_the_package_does_in_both_modes(seed):
     np.testing.assert_allclose(gradient, dx.ravel(), rtol=1e-12)
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_walk_the_graph_computes_every_node_and_its_gradient_as_the_package_does(seed):
+    rng = np.random.default_rng(seed)
+    x, dy = rng.normal(rng.normal(0, 3), 2, size=(2, 4))
+    (gamma, beta), exponent = rng.normal(size=2), int(rng.integers(-5, 1))
+    state = {"x": x.tolist(), "dy": dy.tolist(), "gamma": gamma, "beta": beta, "exponent": exponent}
+    ours = js("numbersOf('walk-the-graph', dukpy.s)", s=state)
+    parameters = np.array([gamma]), np.array([beta])
+    y, cache = functional.batch_norm_forward(column(x), *parameters, eps=10.0**exponent)
+    gradients = functional.batch_norm_gradients(column(dy), cache)
+    right = {"mu": cache.mu, "var": cache.var, "r": cache.r, "xhat": cache.xhat, "y": y}
+    right |= gradients._asdict() | {"xmu": column(x) - cache.mu}
+    for name, value in right.items():
+        np.testing.assert_allclose(ours[name], np.squeeze(value), rtol=1e-10, atol=1e-13)
+    np.testing.assert_allclose(np.add(ours["direct"], ours["spread"]), ours["dxmu"], rtol=1e-12)
+
+
 def layers(channels, groups, height, width):
     return {
         "Batch": BatchNorm2D(channels),

@@ -3,7 +3,8 @@
    A widget has start(data), the first state; numbers(state, data), what is computed;
    view(state, numbers, data), HTML as text; say(state, numbers, data), a sentence or two for
    everyone; change(state, name, value, data), the state after an input; and perhaps
-   listen(root, apply, data), for what is no input.
+   listen(root, apply, data), for what is no input. Where it walks through steps, leads is true: the
+   sentences stand above the view, and after them the piece of the page that piece(state) names.
 
    The build calls first() and writes the text into the page, so that it is complete without
    JavaScript; the browser changes it from there. Scripts, not modules: those do not load from a
@@ -12,6 +13,7 @@
   "use strict";
   const MINUS = "\u2212";
   const PAUSE = 250; // milliseconds without a change, after which the sentences are spoken
+  const FIELDS = "input, select";
   const widgets = {};
 
   /* A number with a fixed count of decimals and a true minus; never minus zero. */
@@ -61,10 +63,10 @@
     const widget = widgets[name];
     const state = widget.start(data);
     const numbers = widget.numbers(state, data);
-    const said = widget.say(state, numbers, data);
-    const html = `<form class="bn-form" aria-label="${widget.title}" autocomplete="off">
-      <div class="bn-view">${widget.view(state, numbers, data)}</div>
-      <p class="bn-said" aria-live="polite">${said}</p></form>`;
+    const view = `<div class="bn-view">${widget.view(state, numbers, data)}</div>`;
+    const said = `<p class="bn-said" aria-live="polite">${widget.say(state, numbers, data)}</p>`;
+    const parts = widget.leads ? `<div class="bn-step">${said}<!-- pieces --></div>${view}` : view + said;
+    const html = `<form class="bn-form" aria-label="${widget.title}" autocomplete="off">${parts}</form>`;
     return { html, numbers };
   }
 
@@ -78,6 +80,8 @@
       if (old.data !== fresh.data) old.data = fresh.data;
       return;
     }
+    // Most stays as it is; but a field may show another value than it was written with.
+    if (old.isEqualNode(fresh) && !fresh.matches(FIELDS) && !fresh.querySelector(FIELDS)) return;
     for (const { name } of [...old.attributes]) {
       if (!fresh.hasAttribute(name)) old.removeAttribute(name);
     }
@@ -101,7 +105,9 @@
     const widget = widgets[root.dataset.widget];
     const data = JSON.parse(root.querySelector("script").textContent);
     const [view, said] = [root.querySelector(".bn-view"), root.querySelector(".bn-said")];
+    const pieces = root.querySelectorAll(".bn-piece");
     let state = widget.start(data);
+    let spoken = widget.say(state, widget.numbers(state, data), data);
     let timer;
 
     function apply(name, value) {
@@ -110,10 +116,12 @@
       const fresh = document.createElement("template");
       fresh.innerHTML = widget.view(state, numbers, data);
       morphChildren(view, fresh.content);
+      for (const piece of pieces) piece.hidden = piece.dataset.piece !== widget.piece(state);
       clearTimeout(timer);
       timer = setTimeout(() => {
-        said.innerHTML = widget.say(state, numbers, data);
-      }, PAUSE);
+        const sentences = widget.say(state, numbers, data);
+        if (sentences !== spoken) said.innerHTML = spoken = sentences;
+      }, widget.leads ? 0 : PAUSE);
     }
 
     root.addEventListener("input", ({ target }) => apply(target.name, target.value));
