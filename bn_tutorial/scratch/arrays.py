@@ -184,6 +184,15 @@ def check_pooled(x: Array, axes: Axes) -> None:
         raise ValueError(f"no values to pool over axes {axes} of an array of shape {x.shape}")
 
 
+def check_several(x: Array, m: int) -> None:
+    """Refuse to normalize one value per channel with itself: its deviation is always zero."""
+    if m < 2:
+        raise ValueError(
+            f"expected more than 1 value per channel in training, got {m} in input of shape "
+            f"{x.shape}: drop the last short batch, or normalize with running statistics"
+        )
+
+
 def check_upstream(dy: Array, y: Array, name: str = "dy") -> Array:
     """Return an upstream gradient in the dtype of y; refuse one of another shape (ValueError)."""
     check_floating(dy, name)

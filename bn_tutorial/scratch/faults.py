@@ -13,11 +13,10 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from bn_tutorial.scratch import functional
+from bn_tutorial.scratch import normalize
 from bn_tutorial.scratch.arrays import Array, count, per_channel, pooled_axes
-from bn_tutorial.scratch.layer import Layer
+from bn_tutorial.scratch.layer import Cache, Layer
 from bn_tutorial.scratch.layers import BatchNorm1D
-from bn_tutorial.scratch.normalize import Cache
 
 
 @dataclass(frozen=True)
@@ -157,7 +156,8 @@ class StatisticsDetached(Fault):
     form = "dx -> gamma r dy, in training"
 
     def _backward(self, dy: Array, cache: Cache) -> tuple[Array, Array, Array]:
-        return functional.batch_norm_eval_backward(dy, cache)
+        dx, dgamma, dbeta = self._functional.batch_norm_eval_backward(dy, cache)
+        return dx, dgamma, dbeta
 
     @classmethod
     def _in_training(cls, batch: Batch) -> dict[str, Array]:
@@ -170,7 +170,8 @@ class TrainingGradientInEvaluation(Fault):
     form = "dx -> dx - gamma r (mean(dy) + xhat mean(dy xhat)), in evaluation"
 
     def _backward(self, dy: Array, cache: Cache) -> tuple[Array, Array, Array]:
-        return functional.batch_norm_backward(dy, cache)
+        dx, dgamma, dbeta = self._functional.batch_norm_backward(dy, cache)
+        return dx, dgamma, dbeta
 
     @classmethod
     def _in_evaluation(cls, batch: Batch) -> dict[str, Array]:
@@ -221,7 +222,8 @@ class EpsOutsideTheRoot(Fault):
         y, cache = super()._forward(x, gamma, beta)
         r = 1 / (np.sqrt(cache.var) + self.eps)
         xhat = cache.xhat * (r / cache.r)
-        return y + cache.gamma * (xhat - cache.xhat), cache._replace(xhat=xhat, r=r)
+        kept = normalize.Cache(xhat, r, cache.gamma, cache.axes, cache.mu, cache.var)
+        return y + cache.gamma * (xhat - cache.xhat), kept
 
     @classmethod
     def _in_training(cls, batch: Batch) -> dict[str, Array]:

@@ -16,6 +16,7 @@ from bn_tutorial.scratch.arguments import as_eps
 from bn_tutorial.scratch.arrays import (
     Array,
     check_batch,
+    check_several,
     check_upstream,
     count,
     mean_over,
@@ -69,11 +70,7 @@ def batch_norm_forward(
     """
     check_batch(x)
     axes = pooled_axes(x)
-    if (m := count(x, axes)) < 2:
-        raise ValueError(
-            f"expected more than 1 value per channel in training, got {m} in input of shape "
-            f"{x.shape}: drop the last short batch, or normalize with running statistics"
-        )
+    check_several(x, count(x, axes))
     gamma, beta = per_channel(gamma, x, "gamma"), per_channel(beta, x, "beta")
     return normalize_forward(x, gamma, beta, axes=axes, eps=eps)
 

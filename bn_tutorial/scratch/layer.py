@@ -16,8 +16,10 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from bn_tutorial.scratch import functional, fused, normalize
 from bn_tutorial.scratch.arrays import Array, check_upstream
-from bn_tutorial.scratch.normalize import Cache
+
+Cache = normalize.Cache | fused.Cache
 
 # PyTorch's name of each of our arrays, in the order in which its state_dict lists them.
 TORCH_NAMES = {
@@ -40,6 +42,9 @@ class Layer(ABC):
         Whether there is a scale to learn, and with it a shift.
     dtype : dtype
         Of parameters and statistics, float32 or float64. The output has the dtype of the *input*.
+    fused : bool
+        Whether :mod:`bn_tutorial.scratch.fused` computes, which needs Numba: faster, and the same
+        to rounding. Leave the input as it is until the backward pass, which reads it again.
 
     Attributes
     ----------
@@ -56,9 +61,16 @@ class Layer(ABC):
     training: bool = True
 
     def __init__(
-        self, shape: tuple[int, ...], *, affine: bool, bias: bool, dtype: npt.DTypeLike
+        self,
+        shape: tuple[int, ...],
+        *,
+        affine: bool,
+        bias: bool,
+        dtype: npt.DTypeLike,
+        fused: bool,
     ) -> None:
         self._shape = shape
+        self.fused = fused
         self.bias = bias
         self.dtype = np.dtype(dtype)
         if self.dtype not in (np.float32, np.float64):
@@ -69,13 +81,23 @@ class Layer(ABC):
             self.gamma = np.ones(shape, self.dtype)
             self.beta = np.zeros(shape, self.dtype) if bias else None
 
+    @property
+    def _functional(self) -> Any:
+        """Where the functions of batch normalization are taken from."""
+        return fused if self.fused else functional
+
+    @property
+    def _normalize(self) -> Any:
+        """Where those of any axes are."""
+        return fused if self.fused else normalize
+
     @abstractmethod
     def _forward(self, x: Array, gamma: Array, beta: Array) -> tuple[Array, Cache]:
         """Compute the output and what backward needs."""
 
     @abstractmethod
     def _backward(self, dy: Array, cache: Cache) -> tuple[Array, Array, Array]:
-        """Compute dx, dgamma and dbeta, for a dy of the shape of ``cache.xhat``."""
+        """Compute dx, dgamma and dbeta, for a dy of the shape of xhat."""
 
     def forward(self, x: Array) -> Array:
         """Normalize, scale and shift a float array of a shape that the class names.
@@ -112,9 +134,10 @@ class Layer(ABC):
         """
         if self._cache is None:
             raise RuntimeError("backward needs a forward pass first")
-        xhat = self._cache.xhat
-        dy = check_upstream(dy, xhat.reshape(self._y_shape))
-        dx, dgamma, dbeta = self._backward(dy.reshape(xhat.shape), self._cache)
+        cache = self._cache
+        kept = cache.x if isinstance(cache, fused.Cache) else cache.xhat
+        dy = check_upstream(dy, kept.reshape(self._y_shape))
+        dx, dgamma, dbeta = self._backward(dy.reshape(kept.shape), cache)
         self.dgamma = dgamma.reshape(self._shape) if self.gamma is not None else None
         self.dbeta = dbeta.reshape(self._shape) if self.beta is not None else None
         return dx.reshape(self._y_shape)

@@ -11,7 +11,6 @@ from typing import ClassVar, SupportsIndex
 import numpy as np
 import numpy.typing as npt
 
-from bn_tutorial.scratch import functional, normalize
 from bn_tutorial.scratch.arguments import Shape, as_eps, as_shape, as_size
 from bn_tutorial.scratch.arrays import (
     Array,
@@ -21,9 +20,8 @@ from bn_tutorial.scratch.arrays import (
     mean_over,
     per_channel,
 )
-from bn_tutorial.scratch.layer import Layer
+from bn_tutorial.scratch.layer import Cache, Layer
 from bn_tutorial.scratch.moments import unbiased
-from bn_tutorial.scratch.normalize import Cache
 from bn_tutorial.scratch.running_statistics import RunningStatistics
 
 # ---------------------------------------------------------------------------------------------
@@ -38,7 +36,7 @@ class _BatchNorm(RunningStatistics):
         return None if self.training else self._running()
 
     def _forward_with_batch(self, x: Array, gamma: Array, beta: Array) -> tuple[Array, Cache]:
-        y, cache = functional.batch_norm_forward(x, gamma, beta, eps=self.eps)
+        y, cache = self._functional.batch_norm_forward(x, gamma, beta, eps=self.eps)
         if self.training:
             m = count(x, cache.axes)
             # The biased variance normalizes, the unbiased one is remembered: as in the paper.
@@ -46,7 +44,8 @@ class _BatchNorm(RunningStatistics):
         return y, cache
 
     def _backward_with_batch(self, dy: Array, cache: Cache) -> tuple[Array, Array, Array]:
-        return functional.batch_norm_backward(dy, cache)
+        dx, dgamma, dbeta = self._functional.batch_norm_backward(dy, cache)
+        return dx, dgamma, dbeta
 
     def _count_batch(self) -> float:
         if self.num_batches_tracked is not None:
@@ -77,6 +76,9 @@ class BatchNorm1D(_BatchNorm):
         Whether, with ``affine``, there is a shift.
     dtype : dtype
         Of parameters and statistics.
+    fused : bool
+        Whether the functions of :mod:`bn_tutorial.scratch.fused` compute: see
+        :class:`~bn_tutorial.scratch.layer.Layer`.
 
     Raises
     ------
@@ -136,10 +138,10 @@ class _InstanceNorm(RunningStatistics):
         *,
         bias: bool = True,
         dtype: npt.DTypeLike = np.float64,
+        fused: bool = False,
     ) -> None:
-        super().__init__(
-            num_features, eps, momentum, affine, track_running_stats, bias=bias, dtype=dtype
-        )
+        given = num_features, eps, momentum, affine, track_running_stats
+        super().__init__(*given, bias=bias, dtype=dtype, fused=fused)
 
     def _given(self) -> tuple[Array, Array] | None:
         if self.training or not self.track_running_stats:
@@ -164,14 +166,15 @@ class _InstanceNorm(RunningStatistics):
         if (m := count(x, space)) < 2:
             raise ValueError(f"expected more than 1 value per channel, got input of {x.shape}")
         gamma, beta = per_channel(gamma, x, "gamma"), per_channel(beta, x, "beta")
-        y, cache = normalize.normalize_forward(x, gamma, beta, axes=space, eps=self.eps)
+        y, cache = self._normalize.normalize_forward(x, gamma, beta, axes=space, eps=self.eps)
         if self.training and self.track_running_stats:
             mean, var = (mean_over(statistic, 0).ravel() for statistic in (cache.mu, cache.var))
             self._track(mean, unbiased(var, m))
         return y, cache
 
     def _backward_with_batch(self, dy: Array, cache: Cache) -> tuple[Array, Array, Array]:
-        return normalize.normalize_backward(dy, cache)
+        dx, dgamma, dbeta = self._normalize.normalize_backward(dy, cache)
+        return dx, dgamma, dbeta
 
     def _count_batch(self) -> float:
         # PyTorch's instance normalization does not count batches, so None cannot average them all.
@@ -232,10 +235,12 @@ class _LastAxes(Layer):
         elementwise_affine: bool,
         bias: bool,
         dtype: npt.DTypeLike,
+        fused: bool,
     ) -> None:
         self.normalized_shape = as_shape(normalized_shape, "normalized_shape")
         self.elementwise_affine = elementwise_affine
-        super().__init__(self.normalized_shape, affine=elementwise_affine, bias=bias, dtype=dtype)
+        shape, affine = self.normalized_shape, elementwise_affine
+        super().__init__(shape, affine=affine, bias=bias, dtype=dtype, fused=fused)
 
     def _axes(self, x: Array) -> tuple[int, ...]:
         """Return the axes to pool, after checking that they have the shape of the parameters."""
@@ -259,8 +264,8 @@ class LayerNorm(_LastAxes):
     ----------
     normalized_shape : int or sequence of int
         The last axes of the input, which are pooled; gamma and beta have this shape.
-    eps, elementwise_affine, bias, dtype
-        As ``eps``, ``affine``, ``bias``, ``dtype`` of :class:`BatchNorm1D`.
+    eps, elementwise_affine, bias, dtype, fused
+        As ``eps``, ``affine``, ``bias``, ``dtype``, ``fused`` of :class:`BatchNorm1D`.
 
     Examples
     --------
@@ -276,17 +281,20 @@ class LayerNorm(_LastAxes):
         *,
         bias: bool = True,
         dtype: npt.DTypeLike = np.float64,
+        fused: bool = False,
     ) -> None:
-        super().__init__(normalized_shape, elementwise_affine, bias, dtype)
+        super().__init__(normalized_shape, elementwise_affine, bias, dtype, fused)
         self.eps = as_eps(eps)
 
     def _forward(self, x: Array, gamma: Array, beta: Array) -> tuple[Array, Cache]:
         axes = self._axes(x)
         gamma, beta = self._broadcast(gamma, x), self._broadcast(beta, x)
-        return normalize.normalize_forward(x, gamma, beta, axes=axes, eps=self.eps)
+        y, cache = self._normalize.normalize_forward(x, gamma, beta, axes=axes, eps=self.eps)
+        return y, cache
 
     def _backward(self, dy: Array, cache: Cache) -> tuple[Array, Array, Array]:
-        return normalize.normalize_backward(dy, cache)
+        dx, dgamma, dbeta = self._normalize.normalize_backward(dy, cache)
+        return dx, dgamma, dbeta
 
 
 class RMSNorm(_LastAxes):
@@ -294,7 +302,7 @@ class RMSNorm(_LastAxes):
 
     Parameters
     ----------
-    normalized_shape, elementwise_affine, dtype
+    normalized_shape, elementwise_affine, dtype, fused
         As for :class:`LayerNorm`.
     eps : float or None
         Added to the mean square, inside the root; None takes the machine epsilon of the input's
@@ -317,18 +325,21 @@ class RMSNorm(_LastAxes):
         elementwise_affine: bool = True,
         *,
         dtype: npt.DTypeLike = np.float64,
+        fused: bool = False,
     ) -> None:
-        super().__init__(normalized_shape, elementwise_affine, bias=False, dtype=dtype)
+        super().__init__(normalized_shape, elementwise_affine, False, dtype, fused)
         self.eps = None if eps is None else as_eps(eps)
 
     def _forward(self, x: Array, gamma: Array, beta: Array) -> tuple[Array, Cache]:
         del beta  # there is none
         axes = self._axes(x)
         eps = float(np.finfo(x.dtype).eps) if self.eps is None else self.eps
-        return normalize.rms_forward(x, self._broadcast(gamma, x), axes=axes, eps=eps)
+        gamma = self._broadcast(gamma, x)
+        y, cache = self._normalize.rms_forward(x, gamma, axes=axes, eps=eps)
+        return y, cache
 
     def _backward(self, dy: Array, cache: Cache) -> tuple[Array, Array, Array]:
-        dx, dgamma = normalize.rms_backward(dy, cache)
+        dx, dgamma = self._normalize.rms_backward(dy, cache)
         return dx, dgamma, np.zeros(self.normalized_shape)
 
 
@@ -341,7 +352,7 @@ class GroupNorm(Layer):
         G, into how many groups the channels are divided.
     num_channels : int
         C, a multiple of G; each *channel* has a scale and a shift.
-    eps, affine, bias, dtype
+    eps, affine, bias, dtype, fused
         As for :class:`BatchNorm1D`.
 
     Examples
@@ -359,12 +370,14 @@ class GroupNorm(Layer):
         *,
         bias: bool = True,
         dtype: npt.DTypeLike = np.float64,
+        fused: bool = False,
     ) -> None:
         self.num_groups = as_size(num_groups, "num_groups")
         self.num_channels = as_size(num_channels, "num_channels")
         if self.num_channels % self.num_groups:
             raise ValueError(f"cannot divide {num_channels} channels into {num_groups} groups")
-        super().__init__((self.num_channels,), affine=affine, bias=bias, dtype=dtype)
+        shape = (self.num_channels,)
+        super().__init__(shape, affine=affine, bias=bias, dtype=dtype, fused=fused)
         self.eps = as_eps(eps)
         self.affine = affine
 
@@ -378,7 +391,7 @@ class GroupNorm(Layer):
         space = x.shape[2:]
         channels = (self.num_groups, self.num_channels // self.num_groups)
         broadcast = (1, *channels) + (1,) * len(space)
-        y, cache = normalize.normalize_forward(
+        y, cache = self._normalize.normalize_forward(
             x.reshape(x.shape[0], *channels, *space),
             gamma.reshape(broadcast),
             beta.reshape(broadcast),
@@ -388,4 +401,5 @@ class GroupNorm(Layer):
         return y.reshape(x.shape), cache
 
     def _backward(self, dy: Array, cache: Cache) -> tuple[Array, Array, Array]:
-        return normalize.normalize_backward(dy, cache)
+        dx, dgamma, dbeta = self._normalize.normalize_backward(dy, cache)
+        return dx, dgamma, dbeta

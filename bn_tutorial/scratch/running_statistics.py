@@ -12,12 +12,10 @@ from typing import ClassVar, SupportsIndex
 import numpy as np
 import numpy.typing as npt
 
-from bn_tutorial.scratch import functional
 from bn_tutorial.scratch.arguments import as_eps, as_momentum, as_size
 from bn_tutorial.scratch.arrays import Array, check_floating, hint_at_axis
-from bn_tutorial.scratch.layer import Layer
+from bn_tutorial.scratch.layer import Cache, Layer
 from bn_tutorial.scratch.moments import running_average
-from bn_tutorial.scratch.normalize import Cache
 
 
 class RunningStatistics(Layer):
@@ -38,9 +36,11 @@ class RunningStatistics(Layer):
         *,
         bias: bool = True,
         dtype: npt.DTypeLike = np.float64,
+        fused: bool = False,
     ) -> None:
         self.num_features = as_size(num_features, "num_features")
-        super().__init__((self.num_features,), affine=affine, bias=bias, dtype=dtype)
+        shape = (self.num_features,)
+        super().__init__(shape, affine=affine, bias=bias, dtype=dtype, fused=fused)
         self.eps = as_eps(eps)
         self.momentum = None if momentum is None else as_momentum(momentum)
         self.affine = affine
@@ -88,11 +88,13 @@ class RunningStatistics(Layer):
         self._frozen = given is not None
         if given is None:
             return self._forward_with_batch(x, gamma, beta)
-        return functional.batch_norm_eval_forward(x, gamma, beta, *given, eps=self.eps)
+        y, cache = self._functional.batch_norm_eval_forward(x, gamma, beta, *given, eps=self.eps)
+        return y, cache
 
     def _backward(self, dy: Array, cache: Cache) -> tuple[Array, Array, Array]:
         if self._frozen:
-            return functional.batch_norm_eval_backward(dy, cache)
+            dx, dgamma, dbeta = self._functional.batch_norm_eval_backward(dy, cache)
+            return dx, dgamma, dbeta
         return self._backward_with_batch(dy, cache)
 
     def _running(self) -> tuple[Array, Array] | None:

@@ -1,0 +1,313 @@
+"""The loops of :mod:`~bn_tutorial.scratch.fused`: plain Python here, which Numba compiles there.
+
+A kernel reads the array and computes all that it can with a value while it has it; it writes into
+arrays that it is given. It does the parts ``first`` to ``last`` of the rows: part ``k`` is the rows
+from ``bounds[k]`` to ``bounds[k + 1]``. A few values at a time are added in their own dtype, and
+these sums in float64.
+
+Two shapes of input are enough. Where the values of a channel stand below each other, (N, C), what
+belongs to a channel is a vector, for a *column*. Where they lie side by side, (N * C, H * W), it is
+a number, for a *row*. Layer normalization has both: statistics for the row, gamma for the column.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bn_tutorial.scratch.arrays import Array
+
+Bounds = npt.NDArray[np.intp]
+
+ROWS = 64  # in a block: so many values are added one after the other in their own dtype
+VALUES = 1024  # of a row, which the processor adds in many sums at once
+
+
+def add(total: Any, value: Any) -> Any:
+    """Add, in an order that is the compiler's to choose: so it can add several at once."""
+    return total + value
+
+
+# ---------------------------------------------------------------------------------------------
+# Channels are columns: x has shape (N, C)
+# ---------------------------------------------------------------------------------------------
+
+
+def column_moments(x: Array, mean: Array, m2: Array, bounds: Bounds, first: int, last: int) -> None:
+    """Describe the columns of each part; mean and m2 have shape (parts, C), float64.
+
+    One pass. Each block of rows is shifted by its first row: the difference of the two sums then
+    loses at most as many digits as ``ROWS`` has, whatever the mean is.
+    """
+    columns = x.shape[1]
+    total, square = np.empty(columns, x.dtype), np.empty(columns, x.dtype)
+    for part in range(first, last):
+        before = 0
+        for top in range(bounds[part], bounds[part + 1], ROWS):
+            end = min(top + ROWS, bounds[part + 1])
+            total[:] = 0
+            square[:] = 0
+            for row in range(top + 1, end):
+                for column in range(columns):
+                    shifted = x[row, column] - x[top, column]
+                    total[column] += shifted
+                    square[column] += shifted * shifted
+            count = end - top
+            share = count / (before + count)
+            for column in range(columns):
+                along = np.float64(total[column])
+                delta = x[top, column] + along / count
+                if before:
+                    delta -= mean[part, column]
+                else:
+                    mean[part, column] = 0
+                    m2[part, column] = 0
+                mean[part, column] += delta * share
+                m2[part, column] += square[column] - along * (along / count)
+                m2[part, column] += delta * delta * before * share
+            before += count
+
+
+def column_scale(
+    x: Array, mu: Array, a: Array, b: Array, y: Array, bounds: Bounds, first: int, last: int
+) -> None:
+    """Write ``a (x - mu) + b``, with vectors of shape (C,)."""
+    for row in range(bounds[first], bounds[last]):
+        for column in range(x.shape[1]):
+            y[row, column] = (x[row, column] - mu[column]) * a[column] + b[column]
+
+
+def column_sums(
+    dy: Array,
+    x: Array,
+    mu: Array,
+    ones: Array,
+    along: Array,
+    bounds: Bounds,
+    first: int,
+    last: int,
+) -> None:
+    """Sum ``dy`` and ``dy (x - mu)`` over each part; the sums have shape (parts, C), float64."""
+    columns = x.shape[1]
+    total, product = np.empty(columns, x.dtype), np.empty(columns, x.dtype)
+    for part in range(first, last):
+        ones[part] = 0
+        along[part] = 0
+        for top in range(bounds[part], bounds[part + 1], ROWS):
+            total[:] = 0
+            product[:] = 0
+            for row in range(top, min(top + ROWS, bounds[part + 1])):
+                for column in range(columns):
+                    total[column] += dy[row, column]
+                    product[column] += dy[row, column] * (x[row, column] - mu[column])
+            for column in range(columns):
+                ones[part, column] += total[column]
+                along[part, column] += product[column]
+
+
+def column_gradient(
+    dy: Array,
+    x: Array,
+    mu: Array,
+    a: Array,
+    b: Array,
+    c: Array,
+    dx: Array,
+    bounds: Bounds,
+    first: int,
+    last: int,
+) -> None:
+    """Write ``a dy + b (x - mu) + c``, with vectors of shape (C,)."""
+    for row in range(bounds[first], bounds[last]):
+        for column in range(x.shape[1]):
+            shifted = x[row, column] - mu[column]
+            dx[row, column] = a[column] * dy[row, column] + b[column] * shifted + c[column]
+
+
+# ---------------------------------------------------------------------------------------------
+# Channels are rows: x has shape (N * C, H * W)
+# ---------------------------------------------------------------------------------------------
+
+
+def row_moments(x: Array, mean: Array, m2: Array, bounds: Bounds, first: int, last: int) -> None:
+    """Describe the rows, as :func:`column_moments`; mean and m2 have shape (N * C,), float64."""
+    size = x.shape[1]
+    for row in range(bounds[first], bounds[last]):
+        mean[row] = 0
+        m2[row] = 0
+        for left in range(0, size, VALUES):
+            end = min(left + VALUES, size)
+            piece = x[row, left:end]
+            shift = piece[0]
+            total = square = x.dtype.type(0)
+            for at in range(len(piece)):
+                shifted = piece[at] - shift
+                total = add(total, shifted)
+                square = add(square, shifted * shifted)
+            count = len(piece)
+            along = np.float64(total)
+            delta = shift + along / count - mean[row]
+            mean[row] += delta * (count / end)
+            m2[row] += square - along * (along / count)
+            m2[row] += delta * delta * left * (count / end)
+
+
+def row_scale(
+    x: Array, mu: Array, a: Array, b: Array, y: Array, bounds: Bounds, first: int, last: int
+) -> None:
+    """Write ``a (x - mu) + b``, with vectors of shape (N * C,)."""
+    for row in range(bounds[first], bounds[last]):
+        center, factor, shift = mu[row], a[row], b[row]
+        for at in range(x.shape[1]):
+            y[row, at] = (x[row, at] - center) * factor + shift
+
+
+def row_sums(
+    dy: Array,
+    x: Array,
+    mu: Array,
+    ones: Array,
+    along: Array,
+    bounds: Bounds,
+    first: int,
+    last: int,
+) -> None:
+    """Sum ``dy`` and ``dy (x - mu)`` over each row; the sums have shape (N * C,), float64."""
+    size = x.shape[1]
+    for row in range(bounds[first], bounds[last]):
+        center = mu[row]
+        ones[row] = 0
+        along[row] = 0
+        for left in range(0, size, VALUES):
+            here, upstream = x[row, left : left + VALUES], dy[row, left : left + VALUES]
+            total = product = x.dtype.type(0)
+            for at in range(len(here)):
+                total = add(total, upstream[at])
+                product = add(product, upstream[at] * (here[at] - center))
+            ones[row] += total
+            along[row] += product
+
+
+def row_gradient(
+    dy: Array,
+    x: Array,
+    mu: Array,
+    a: Array,
+    b: Array,
+    c: Array,
+    dx: Array,
+    bounds: Bounds,
+    first: int,
+    last: int,
+) -> None:
+    """Write ``a dy + b (x - mu) + c``, with vectors of shape (N * C,)."""
+    for row in range(bounds[first], bounds[last]):
+        center, factor, slope, shift = mu[row], a[row], b[row], c[row]
+        for at in range(x.shape[1]):
+            dx[row, at] = factor * dy[row, at] + slope * (x[row, at] - center) + shift
+
+
+# ---------------------------------------------------------------------------------------------
+# Statistics are for rows, gamma and beta for columns: x has shape (N, D)
+# ---------------------------------------------------------------------------------------------
+
+
+def layer_forward(
+    x: Array,
+    gamma: Array,
+    beta: Array,
+    eps: float,
+    centered: bool,
+    mean: Array,
+    var: Array,
+    y: Array,
+    bounds: Bounds,
+    first: int,
+    last: int,
+) -> None:
+    """Normalize each row while it is in the cache; mean and var have shape (N,), float64.
+
+    Unless it is ``centered``, the mean stays zero and var is the mean square.
+    """
+    size = x.shape[1]
+    for row in range(bounds[first], bounds[last]):
+        average = m2 = 0.0
+        for left in range(0, size, VALUES):
+            piece = x[row, left : left + VALUES]
+            shift = piece[0] if centered else x.dtype.type(0)
+            total = square = x.dtype.type(0)
+            for at in range(len(piece)):
+                shifted = piece[at] - shift
+                total = add(total, shifted)
+                square = add(square, shifted * shifted)
+            m2 += np.float64(square)
+            if centered:
+                count = len(piece)
+                along = np.float64(total)
+                delta = shift + along / count - average
+                average += delta * (count / (left + count))
+                m2 += delta * delta * left * (count / (left + count)) - along * (along / count)
+        if m2 < 0:  # a rounding error of nothing
+            m2 = 0.0
+        mean[row] = average
+        var[row] = m2 / size
+        r = 1 / np.sqrt(var[row] + eps)
+        center, factor = x.dtype.type(average), x.dtype.type(r)
+        missed = x.dtype.type((center - average) * r)
+        line, out = x[row], y[row]
+        for at in range(size):
+            out[at] = ((line[at] - center) * factor + missed) * gamma[at] + beta[at]
+
+
+def layer_backward(
+    dy: Array,
+    x: Array,
+    gamma: Array,
+    mean: Array,
+    r: Array,
+    centered: bool,
+    dgamma: Array,
+    dbeta: Array,
+    dx: Array,
+    bounds: Bounds,
+    first: int,
+    last: int,
+) -> None:
+    """Give the gradients of :func:`layer_forward`; those of gamma and beta for each part."""
+    size = x.shape[1]
+    ones, along = np.empty(size, x.dtype), np.empty(size, x.dtype)
+    for part in range(first, last):
+        dgamma[part] = 0
+        dbeta[part] = 0
+        for top in range(bounds[part], bounds[part + 1], ROWS):
+            ones[:] = 0
+            along[:] = 0
+            for row in range(top, min(top + ROWS, bounds[part + 1])):
+                center, factor = x.dtype.type(mean[row]), x.dtype.type(r[row])
+                missed = x.dtype.type((center - mean[row]) * r[row])
+                along_ones = along_xhat = 0.0
+                for left in range(0, size, VALUES):
+                    piece = slice(left, left + VALUES)
+                    line, upstream, scale = x[row, piece], dy[row, piece], gamma[piece]
+                    sums, products = ones[piece], along[piece]
+                    total = product = x.dtype.type(0)
+                    for at in range(len(line)):
+                        xhat = (line[at] - center) * factor + missed
+                        dxhat = upstream[at] * scale[at]
+                        sums[at] += upstream[at]
+                        products[at] += upstream[at] * xhat
+                        total = add(total, dxhat)
+                        product = add(product, dxhat * xhat)
+                    along_ones += np.float64(total)
+                    along_xhat += np.float64(product)
+                a = x.dtype.type(along_ones / size if centered else 0.0)
+                b = x.dtype.type(along_xhat / size)
+                line, upstream, out = x[row], dy[row], dx[row]
+                for at in range(size):
+                    xhat = (line[at] - center) * factor + missed
+                    out[at] = (upstream[at] * gamma[at] - a - xhat * b) * factor
+            for column in range(size):
+                dbeta[part, column] += ones[column]
+                dgamma[part, column] += along[column]
