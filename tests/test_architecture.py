@@ -68,6 +68,7 @@ def test_package_knows_nothing_of_the_site(name):
 # What is tested through what it is a part of.
 PARTS = {
     "scratch/arguments.py": "layers",
+    "scratch/kernels.py": "fused",
     "scratch/layer.py": "layers",
     "scratch/running_statistics.py": "layers",
     "scratch/normalize.py": "functional",

@@ -271,7 +271,7 @@ def _forward(
 ) -> tuple[Array, Cache]:
     x = _contiguous(x)
     mu, m2 = _summed(layout, "moments", (x,))
-    if mu.size > gamma.size or layout.pieces != layout.vector:
+    if any(layout.pieces[axis] > 1 for axis in layout.axes):
         # Of a column the pieces are parts, of unequal lengths; of a row they are all alike.
         counts = np.array(layout.matrix[1])
         if layout.kind == "column":

@@ -82,12 +82,17 @@ PAIRS = {
 }
 
 
-@pytest.mark.parametrize("dtype", TOLERANCE)
+FUSED = pytest.mark.parametrize("fused", [False, True], ids=["NumPy", "fused"])
+
+
+@pytest.mark.parametrize(
+    ("dtype", "fused"), [*((dtype, False) for dtype in TOLERANCE), (torch.float64, True)]
+)
 @pytest.mark.parametrize("name", PAIRS)
-def test_layer_agrees_with_pytorch_in_both_modes(name, dtype):
+def test_layer_agrees_with_pytorch_in_both_modes(name, dtype, fused):
     ours, theirs, arguments, options, shape = PAIRS[name]
     reference = theirs(*arguments, **options, dtype=dtype)
-    found = differences(ours(*arguments, **options), reference, shape, seed=3)
+    found = differences(ours(*arguments, **options, fused=fused), reference, shape, seed=3)
     assert max(found.values()) < TOLERANCE[dtype], found
     quantities = {quantity for _, quantity in found}
     assert {"y", "dx"} <= quantities
@@ -97,10 +102,11 @@ def test_layer_agrees_with_pytorch_in_both_modes(name, dtype):
 
 @pytest.mark.parametrize("training", [True, False], ids=["training", "evaluation"])
 @pytest.mark.parametrize("name", PAIRS)
-def test_gradients_of_every_layer_and_mode_agree_with_central_differences(name, training):
+@FUSED
+def test_gradients_of_every_layer_and_mode_agree_with_central_differences(name, training, fused):
     ours, _, arguments, options, shape = PAIRS[name]
     rng = np.random.default_rng(0)
-    layer = ours(*arguments, **options)
+    layer = ours(*arguments, **options, fused=fused)
     layer.forward(rng.normal(3, 5, shape))  # statistics that are not fresh
     for parameter in (layer.gamma, layer.beta):
         if parameter is not None:

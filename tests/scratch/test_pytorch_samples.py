@@ -17,7 +17,7 @@ import pytest
 import torch
 from torch import nn
 
-from bn_tutorial.scratch import functional, layers
+from bn_tutorial.scratch import functional, fused, layers
 from bn_tutorial.scratch.moments import running_average, unbiased
 
 TOLERANCE = {"rtol": 1e-9, "atol": 1e-10}
@@ -103,52 +103,55 @@ def with_parameters(layer, gamma, beta, x, dy):
 
 
 def batch_norm(
-    dy, input, running_mean, running_var, weight, bias, training, momentum, eps  # noqa: A002
+    code, dy, input, running_mean, running_var, weight, bias, training, momentum, eps  # noqa: A002
 ):  # fmt: skip
     ones = np.ones(input.shape[1:2])
     gamma, beta = ones if weight is None else weight, 0 * ones if bias is None else bias
     if training:
-        y, cache = functional.batch_norm_forward(input, gamma, beta, eps=eps)
-        backward = functional.batch_norm_backward
+        y, cache = code.batch_norm_forward(input, gamma, beta, eps=eps)
+        backward = code.batch_norm_backward
         if running_mean is not None:
             m = input.size // input.shape[1]
             running_mean = running_average(running_mean, cache.mu.ravel(), momentum)
             var = unbiased(cache.var.ravel(), m)
             running_var = running_average(running_var, var, momentum)
     else:
-        y, cache = functional.batch_norm_eval_forward(
+        y, cache = code.batch_norm_eval_forward(
             input, gamma, beta, running_mean, running_var, eps=eps
         )
-        backward = functional.batch_norm_eval_backward
+        backward = code.batch_norm_eval_backward
     dx, dgamma, dbeta = backward(dy(y), cache)
     statistics = {"running_mean": running_mean, "running_var": running_var}
     return {"y": y, "input": dx, "weight": dgamma, "bias": dbeta, **statistics}
 
 
 def instance_norm(
-    dy, input, running_mean, running_var, weight, bias, use_input_stats, momentum, eps  # noqa: A002
+    code, dy, input, running_mean, running_var, weight, bias, use_input_stats, momentum, eps  # noqa: A002
 ):  # fmt: skip
     build = getattr(layers, f"InstanceNorm{input.ndim - 2}D")
     tracks = running_mean is not None
-    layer = build(input.shape[1], eps, momentum, track_running_stats=tracks).train(use_input_stats)
+    layer = build(input.shape[1], eps, momentum, track_running_stats=tracks, fused=code is fused)
+    layer.train(use_input_stats)
     layer.running_mean, layer.running_var = running_mean, running_var
     found = with_parameters(layer, weight, bias, input, dy)
     return {**found, "running_mean": layer.running_mean, "running_var": layer.running_var}
 
 
-def group_norm(dy, input, num_groups, weight, bias, eps):  # noqa: A002
+def group_norm(code, dy, input, num_groups, weight, bias, eps):  # noqa: A002
     # A sample without two axes has no channels; GroupNorm says so when it is given one.
     channels = input.shape[1] if input.ndim > 1 else num_groups
-    layer = layers.GroupNorm(num_groups, channels, eps)
+    layer = layers.GroupNorm(num_groups, channels, eps, fused=code is fused)
     return with_parameters(layer, weight, bias, input, dy)
 
 
-def layer_norm(dy, input, normalized_shape, weight, bias, eps):  # noqa: A002
-    return with_parameters(layers.LayerNorm(normalized_shape, eps), weight, bias, input, dy)
+def layer_norm(code, dy, input, normalized_shape, weight, bias, eps):  # noqa: A002
+    layer = layers.LayerNorm(normalized_shape, eps, fused=code is fused)
+    return with_parameters(layer, weight, bias, input, dy)
 
 
-def rms_norm(dy, input, normalized_shape, weight, eps):  # noqa: A002
-    return with_parameters(layers.RMSNorm(normalized_shape, eps), weight, None, input, dy)
+def rms_norm(code, dy, input, normalized_shape, weight, eps):  # noqa: A002
+    layer = layers.RMSNorm(normalized_shape, eps, fused=code is fused)
+    return with_parameters(layer, weight, None, input, dy)
 
 
 OURS = {f.__name__: f for f in (batch_norm, instance_norm, group_norm, layer_norm, rms_norm)}
@@ -187,8 +190,9 @@ def assert_agree(found, expected):
             np.testing.assert_allclose(found[quantity], theirs, err_msg=quantity, **TOLERANCE)
 
 
+@pytest.mark.parametrize("code", [functional, fused], ids=["NumPy", "fused"])
 @pytest.mark.parametrize("name", OURS)
-def test_every_sample_input_agrees_with_pytorch_or_is_refused_for_a_listed_reason(name):
+def test_every_sample_input_agrees_with_pytorch_or_is_refused_for_a_listed_reason(name, code):
     agreed, refused = 0, Counter()
     for arguments in operator_inputs("sample", name, dtype=torch.float64, requires_grad=True):
         values, upstream = plain(arguments), {}
@@ -198,7 +202,7 @@ def test_every_sample_input_agrees_with_pytorch_or_is_refused_for_a_listed_reaso
             return upstream["dy"]
 
         try:
-            found = OURS[name](dy, **values)
+            found = OURS[name](code, dy, **values)
         except ValueError as error:
             refused[reason_of(error), values["input"].shape] += 1
             continue
@@ -224,7 +228,7 @@ def test_every_input_that_pytorch_expects_an_error_for_is_refused(name):
         with pytest.raises(RuntimeError):
             getattr(nn.functional, name)(**arguments)
         with pytest.raises(ValueError, match=r"expected|cannot divide|no values to pool"):
-            OURS[name](np.ones_like, **plain(arguments))
+            OURS[name](functional, np.ones_like, **plain(arguments))
         refused += 1
     assert refused >= 3
 
@@ -252,14 +256,18 @@ def in_mode(training, ours, theirs, x, dy):
     return found, {"y": y, "dx": x.grad, **gradients, **state}
 
 
+@pytest.mark.parametrize("code", [functional, fused], ids=["NumPy", "fused"])
 @pytest.mark.parametrize("training", [True, False], ids=["training", "evaluation"])
 @pytest.mark.parametrize("name", LAYERS)
-def test_every_input_of_pytorchs_layers_agrees_or_is_refused_for_a_listed_reason(name, training):
+def test_every_input_of_pytorchs_layers_agrees_or_is_refused_for_a_listed_reason(
+    name, training, code
+):
     agreed, refused = 0, Counter()
     for constructor, x in module_inputs(name, training):
         rng = np.random.default_rng(1)
         theirs = getattr(nn, name)(*constructor.args, **constructor.kwargs, dtype=torch.float64)
-        ours = getattr(layers, re.sub("d$", "D", name))(*constructor.args, **constructor.kwargs)
+        options = {**constructor.kwargs, "fused": code is fused}
+        ours = getattr(layers, re.sub("d$", "D", name))(*constructor.args, **options)
         with torch.no_grad():
             for parameter in theirs.parameters():
                 parameter.copy_(torch.from_numpy(rng.normal(0.5, 1, parameter.shape)))

@@ -1,0 +1,298 @@
+"""The fused functions against NumPy's, in what is particular to them: parts, threads, the cache.
+
+That they agree with PyTorch is tested with the layers and with PyTorch's own samples; over many
+shapes, in both precisions, in tests/device.
+"""
+
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from bn_tutorial.scratch import functional, fused, kernels, normalize
+from bn_tutorial.scratch.conformance import differences
+from bn_tutorial.scratch.faults import FAULTS
+from bn_tutorial.scratch.layers import BatchNorm1D, BatchNorm2D, LayerNorm
+
+
+def batch(shape, dtype=np.float64, offset=3.0):
+    rng = np.random.default_rng(0)
+    x, dy = rng.normal(offset, 5, shape), rng.normal(size=shape)
+    gamma, beta = rng.normal(0.5, 1, shape[1]), rng.normal(size=shape[1])
+    return tuple(a.astype(dtype) for a in (x, gamma, beta, dy))
+
+
+def passes(code, x, gamma, beta, dy):
+    y, cache = code.batch_norm_forward(x, gamma, beta)
+    return [y, *code.batch_norm_backward(dy, cache), cache.mu, cache.var]
+
+
+def assert_same(found, expected):
+    for mine, theirs in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+def assert_close(found, expected, tolerance=1e-12):
+    for mine, theirs in zip(found, expected, strict=True):
+        assert mine.shape == theirs.shape
+        assert mine.dtype == theirs.dtype
+        scale = tolerance * max(1, np.abs(theirs).max(initial=0))
+        np.testing.assert_allclose(mine, theirs, rtol=tolerance, atol=scale)
+
+
+@pytest.fixture
+def _small_parts(monkeypatch):
+    """Small arrays have several parts too."""
+    for layout in (fused._columns, fused._rows):
+        layout.cache_clear()
+    monkeypatch.setattr(fused, "PART", 16)
+    yield
+    for layout in (fused._columns, fused._rows):
+        layout.cache_clear()
+
+
+@pytest.mark.usefixtures("_small_parts")
+@pytest.mark.parametrize("shape", [(7, 5), (67, 3), (129, 2), (1, 3, 5), (9, 3, 5), (2, 3, 1100)])
+def test_sizes_that_parts_and_blocks_do_not_divide_agree_with_numpy(shape):
+    values = batch(shape)
+    assert_close(passes(fused, *values), passes(functional, *values))
+
+
+@pytest.mark.usefixtures("_small_parts")
+@pytest.mark.parametrize("shape", [(67, 6), (9, 6, 5)])
+def test_any_number_of_threads_gives_the_same_bits(shape):
+    x, _gamma, _beta, dy = values = batch(shape)
+    layer = LayerNorm(shape[1:], fused=True)
+    found = []
+    for number in (1, 2, 3, 16):
+        with fused.threads(number):
+            layer.forward(x)
+            found.append([*passes(fused, *values), layer.backward(dy), layer.dgamma])
+    for other in found[1:]:
+        assert_same(other, found[0])
+
+
+@pytest.mark.usefixtures("_small_parts")
+def test_several_callers_at_once_do_not_disturb_each_other():
+    values = batch((67, 6))
+    expected = passes(fused, *values)
+    with fused.threads(2), ThreadPoolExecutor(4) as pool:
+        for found in pool.map(lambda _: passes(fused, *values), range(20)):
+            assert_same(found, expected)
+
+
+def test_threads_within_a_block_are_as_many_as_it_says(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert fused._threads() == 3
+    with fused.threads(2):
+        assert fused._threads() == 2
+    monkeypatch.setenv("OMP_NUM_THREADS", "many")
+    assert 1 <= fused._threads() <= os.cpu_count()
+    with pytest.raises(ValueError, match="positive number, got 0"), fused.threads(0):
+        pass
+
+
+def test_mean_of_ten_thousand_leaves_single_precision_its_digits():
+    values = batch((3000, 4), np.float32, offset=1e4)
+    exact = passes(functional, *(a.astype(np.float64) for a in values))
+    found = passes(fused, *values)
+    y, dx = (np.abs(found[k] - exact[k]).max() for k in (0, 1))
+    assert y < 2e-6
+    assert dx < 2e-6
+    assert np.abs(found[5] / exact[5] - 1).max() < 1e-6
+
+
+def test_two_million_rows_are_summed_to_rounding_in_single_precision():
+    x = np.full((2_000_000, 1), np.float32(0.1))
+    x[::2] += 1
+    dy = np.full_like(x, 0.1)
+    y, cache = fused.batch_norm_forward(x, np.ones(1), np.zeros(1))
+    _, dgamma, dbeta = fused.batch_norm_backward(dy, cache)
+    assert cache.mu.item() == pytest.approx(0.6, rel=1e-7)
+    assert cache.var.item() == pytest.approx(0.25, rel=1e-6)
+    assert dbeta.item() == pytest.approx(200_000, rel=1e-6)
+    assert abs(dgamma.item()) < 0.1
+    assert y.std() == pytest.approx(1, rel=1e-4)
+
+
+def test_constant_channel_has_variance_zero_and_becomes_beta():
+    x = np.full((100, 2), np.float32(1e4 + 0.1))
+    y, cache = fused.batch_norm_forward(x, np.ones(2), np.array([3.0, 4.0]))
+    np.testing.assert_array_equal(cache.var, 0)
+    np.testing.assert_allclose(y, np.broadcast_to([3, 4], y.shape), atol=1e-6)
+
+
+def test_nan_stays_in_its_channel():
+    x, gamma, beta, dy = batch((9, 3, 5))
+    x[4, 1, 2] = np.nan
+    found, expected = (passes(code, x, gamma, beta, dy) for code in (fused, functional))
+    for mine, theirs in zip(found, expected, strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-12, atol=1e-12, equal_nan=True)
+    assert np.isnan(found[0]).sum() == 45
+
+
+def test_batch_of_no_channels_has_no_output():
+    y, dx, dgamma, *_ = passes(fused, *batch((8, 0)))
+    assert (y.shape, dx.shape, dgamma.shape) == ((8, 0), (8, 0), (0,))
+
+
+@pytest.mark.parametrize("shape", [(1, 4), (0, 4), (3, 4, 0)])
+def test_less_than_two_values_per_channel_are_refused_in_the_words_of_numpys(shape):
+    x, gamma, beta, _ = batch(shape)
+    messages = []
+    for code in (functional, fused):
+        with pytest.raises(ValueError, match="more than 1 value per channel") as caught:
+            code.batch_norm_forward(x, gamma, beta)
+        messages.append(str(caught.value))
+    assert messages[0] == messages[1]
+
+
+@pytest.mark.parametrize("shape", [(1, 4), (1, 4, 3)])
+def test_one_sample_is_enough_in_evaluation(shape):
+    x, gamma, beta, dy = batch(shape)
+    statistics = np.arange(4.0), np.arange(1.0, 5.0)
+    found = []
+    for code in (fused, functional):
+        y, cache = code.batch_norm_eval_forward(x, gamma, beta, *statistics)
+        found.append([y, *code.batch_norm_eval_backward(dy, cache), cache.xhat])
+    assert_close(*found)
+
+
+LAYOUTS = {
+    "columns first": lambda x: np.asfortranarray(x),
+    "every other row": lambda x: np.repeat(x, 2, axis=0)[::2],
+    "backwards": lambda x: x[::-1].copy()[::-1],
+    "not aligned": lambda x: np.frombuffer(b"0" + x.tobytes(), np.uint8)[1:].view(x.dtype),
+}
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_input_may_lie_in_memory_in_any_way(name):
+    x, gamma, beta, dy = batch((6, 3, 4))
+    other, upstream = (LAYOUTS[name](a).reshape(x.shape) for a in (x, dy))
+    np.testing.assert_array_equal(other, x)
+    assert_same(passes(fused, other, gamma, beta, upstream), passes(fused, x, gamma, beta, dy))
+
+
+def test_channels_may_be_the_last_axis_of_all():
+    x, gamma, beta, dy = batch((5, 6, 2, 6))
+    found = []
+    for code in (fused, normalize):
+        y, cache = code.normalize_forward(x, gamma, beta, axes=(0, 1, 2), eps=0.1)
+        found.append([y, *code.normalize_backward(dy, cache)])
+    assert isinstance(cache, normalize.Cache)
+    assert_close(found[0][:2], found[1][:2])
+
+
+@pytest.mark.parametrize("axes", [(1,), (0, 2)])
+def test_axes_without_a_kernel_are_left_to_numpy(axes):
+    x, *_, dy = batch((5, 4, 3))
+    one = np.ones((1, 1, 1))
+    y, cache = fused.normalize_forward(x, one, 0 * one, axes=axes, eps=0.1)
+    expected, reference = normalize.normalize_forward(x, one, 0 * one, axes=axes, eps=0.1)
+    assert_close([y], [expected])
+    assert_close(fused.normalize_backward(dy, cache), normalize.normalize_backward(dy, reference))
+    y, cache = fused.rms_forward(x, one, axes=axes, eps=0.1)
+    expected, reference = normalize.rms_forward(x, one, axes=axes, eps=0.1)
+    assert_same(
+        [y, *fused.rms_backward(dy, cache)], [expected, *normalize.rms_backward(dy, reference)]
+    )
+
+
+def test_numpys_functions_take_the_cache_of_the_fused_ones():
+    x, gamma, beta, dy = batch((8, 4))
+    _, cache = fused.batch_norm_forward(x, gamma, beta)
+    _, reference = functional.batch_norm_forward(x, gamma, beta)
+    for backward in (functional.batch_norm_backward, functional.batch_norm_backward_by_steps):
+        assert_close(backward(dy, cache), backward(dy, reference))
+    second = dy[::-1], gamma, beta, dy
+    assert_close(
+        functional.batch_norm_double_backward(*second, cache),
+        functional.batch_norm_double_backward(*second, reference),
+    )
+
+
+def test_inputs_are_left_as_they_were():
+    values = batch((8, 4, 3))
+    copies = [a.copy() for a in values]
+    passes(fused, *values)
+    assert_same(values, copies)
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_every_fault_is_caught_in_a_fused_layer_too(name):
+    fault = FAULTS[name]
+    found = differences(fault(4, fused=True), nn.BatchNorm1d(4, dtype=torch.float64), (16, 4))
+    assert max(found.values()) > 1e-6
+    told = differences(
+        fault(4, fused=True),
+        nn.BatchNorm1d(4, dtype=torch.float64),
+        (16, 4),
+        expected=fault.predict,
+    )
+    assert max(told.values()) < 1e-9
+
+
+def test_upstream_gradient_of_another_shape_is_refused():
+    layer = BatchNorm2D(3, fused=True)
+    layer.forward(batch((4, 3, 2, 2))[0])
+    with pytest.raises(ValueError, match="expected dy of the output's shape"):
+        layer.backward(np.zeros((4, 3, 4)))
+
+
+def test_layer_shows_that_it_is_fused():
+    assert repr(BatchNorm1D(3, fused=True)).startswith("BatchNorm1D(3, eps=1e-05, momentum=0.1, fu")
+    assert "fused" not in repr(BatchNorm1D(3))
+
+
+@pytest.mark.parametrize("name", ["column", "row", "layer"])
+def test_kernels_compute_in_plain_python_what_they_do_compiled(name, monkeypatch):
+    shape = (5, 3, 4) if name == "row" else (5, 3)
+    layer = LayerNorm(3, fused=True) if name == "layer" else BatchNorm1D(3, fused=True)
+    x, *_, dy = batch(shape)
+    expected = [layer.forward(x), layer.backward(dy), layer.dgamma, layer.dbeta]
+    monkeypatch.setattr(fused, "_compiled", lambda kind, what: getattr(kernels, f"{kind}_{what}"))
+    found = [layer.forward(x), layer.backward(dy), layer.dgamma, layer.dbeta]
+    assert_close(found, expected, 1e-13)
+
+
+def run(program, **environment):
+    return subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_who_does_not_use_them_does_not_import_numba():
+    program = (
+        "import sys, numpy as np, bn_tutorial\n"
+        "bn_tutorial.BatchNorm1D(2).forward(np.eye(2))\n"
+        "assert 'numba' not in sys.modules\n"
+    )
+    found = run(program)
+    assert found.returncode == 0, found.stderr
+
+
+def test_without_numba_a_fused_layer_says_what_is_missing(monkeypatch):
+    monkeypatch.setitem(sys.modules, "numba", None)
+    fused._compiled.cache_clear()
+    with pytest.raises(ImportError, match="pip install numba"):
+        BatchNorm1D(2, fused=True).forward(np.eye(2))
+    fused._compiled.cache_clear()
+
+
+def test_what_was_compiled_lies_in_the_cache_folder_and_nowhere_else(own_cache):
+    passes(fused, *batch((8, 4)))
+    compiled = list((own_cache / "numba").rglob("kernels.column_moments*.nbc"))
+    assert compiled
+    beside = Path(kernels.__file__).parent
+    assert not list(beside.rglob("*.nb?"))
