@@ -25,7 +25,7 @@ from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.errors import SphinxError
 from sphinx.util.docutils import SphinxDirective
-from widget_data import PIECES, STARTS
+from widget_data import LATER, PIECES, STARTS
 
 SCRIPTS = Path(__file__).parents[1] / "_static" / "widgets"
 
@@ -75,7 +75,9 @@ class Widget(SphinxDirective):
             if not os.environ.get("BN_TUTORIAL_ONLY"):
                 raise self.error(str(missing)) from missing
             return [nodes.strong("", "[not recorded]", classes=["not-measured"])]
-        return [widget("", *self.parse_content_to_nodes(), name=name, html=html, data=data)]
+        later = {path: make() for path, make in LATER.get(name, {}).items()}
+        content = self.parse_content_to_nodes()
+        return [widget("", *content, name=name, html=html, data=data, later=later)]
 
 
 def equations(env: BuildEnvironment, labels: list[str]) -> dict[str, str]:
@@ -113,8 +115,16 @@ def depart(self: Any, _: widget) -> None:
 
 
 def load_scripts(app: Sphinx, _page: str, _template: str, _context: Any, doctree: Any) -> None:
-    """Load what the widgets of this page need, in order and after the page."""
-    names = sorted({node["name"] for node in doctree.findall(widget)}) if doctree else []
+    """Load what the widgets of this page need, in order and after the page.
+
+    What one may ask for later lies in the site, and no page loads it.
+    """
+    widgets = list(doctree.findall(widget)) if doctree else []
+    for path, text in {p: t for node in widgets for p, t in node["later"].items()}.items():
+        file = Path(app.outdir, "_static", path)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+    names = sorted({node["name"] for node in widgets})
     if names:
         app.add_css_file("widgets.css")
     for name in ("core", *names) if names else ():

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import race
 
 from bn_tutorial.lab import evidence
 from bn_tutorial.scratch.frameworks import FRAMEWORKS, convert_momentum
@@ -119,10 +120,27 @@ def replay_a_training() -> Start:
     return recording, {q: [arm[q][0] for arm in arms] for q in ("accuracy", "gradients")}
 
 
+def race_two_networks() -> Start:
+    """Return what can be chosen, and what PyTorch says before the first step."""
+    first = race.first_frame(race.settings_of(race.PRESETS[0]))
+    data = {
+        "presets": race.PRESETS,
+        "steps": race.STEPS,
+        "tests": race.TEST,
+        "strip": race.strip(),
+        "first": first,
+    }
+    return data, {name: first[name] for name in ("loss", "accuracy", "signal", "gradient")}
+
+
 STARTS: dict[str, Callable[[], Start]] = {
     "move-a-sample": move_a_sample,
     "share-a-mean": share_a_mean,
     "set-momentum": set_momentum,
     "walk-the-graph": walk_the_graph,
     "replay-a-training": replay_a_training,
+    "race": race_two_networks,
 }
+
+# Scripts that a widget asks for when it is used, by their places in the folder of static files.
+LATER: dict[str, dict[str, Callable[[], str]]] = {"race": {"race/digits.js": race.script}}

@@ -5,6 +5,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+import race
 import widget
 import widget_data
 from equation_code import to_read
@@ -119,6 +120,13 @@ def test_piece_whose_equation_no_page_has_fails_the_build(tmp_path):
     labels = list(widget_data.PIECES["walk-the-graph"].values())
     with pytest.raises(SphinxError, match=f"shows {labels[3]}: no page has such an equation"):
         build_with_equations(tmp_path, labels[:3] + labels[4:])
+
+
+def test_what_a_widget_asks_for_later_lies_in_the_site_and_no_page_loads_it(tmp_path):
+    index, _, warnings = build(tmp_path, "race")
+    assert not warnings
+    assert (tmp_path / "_build/html/_static/race/digits.js").read_text() == race.script()
+    assert "digits.js" not in index
 
 
 @pytest.mark.parametrize(

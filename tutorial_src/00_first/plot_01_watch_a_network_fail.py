@@ -228,7 +228,8 @@ assert accuracy(rescaled) > 50
 # %%
 # **Try it.** Replace ``nn.Sigmoid`` by ``nn.ReLU`` in ``network`` and in ``look``: by which factor
 # does the signal shrink now, and how many layers (``range(4)``) does it take until training fails?
-# Or give the failing network a learning rate of 1, and ten epochs.
+# Or give the failing network a learning rate of 1, and ten epochs. Smaller networks that you can
+# change so without writing code train in your browser: :ref:`the race <race>`.
 #
 # Next: :doc:`the same comparison </gallery/03_in_training/plot_01_compare_training>`, for longer
 # and with several seeds.

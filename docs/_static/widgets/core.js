@@ -3,8 +3,9 @@
    A widget has start(data), the first state; numbers(state, data), what is computed;
    view(state, numbers, data), HTML as text; say(state, numbers, data), a sentence or two for
    everyone; change(state, name, value, data), the state after an input; and perhaps
-   listen(root, apply, data), for what is no input. Where it walks through steps, leads is true: the
-   sentences stand above the view, and after them the piece of the page that piece(state) names.
+   listen(root, apply, data, now), for what is no input, where now() is the state. Where it walks
+   through steps, leads is true: the sentences stand above the view, and after them the piece of the
+   page that piece(state) names.
 
    The build calls first() and writes the text into the page, so that it is complete without
    JavaScript; the browser changes it from there. Scripts, not modules: those do not load from a
@@ -134,7 +135,7 @@
     root.addEventListener("pointercancel", ({ target }) => {
       if (target.type === "range" && target.name === before.name) apply(target.name, before.value);
     });
-    if (widget.listen) widget.listen(root, apply, data);
+    if (widget.listen) widget.listen(root, apply, data, () => state);
   }
 
   globalThis.bnWidgets = {
