@@ -133,6 +133,17 @@ def race_two_networks() -> Start:
     return data, {name: first[name] for name in ("loss", "accuracy", "signal", "gradient")}
 
 
+def turn_a_batch() -> Start:
+    """Return a batch of three; what becomes of it, and of a gradient on its way back."""
+    x, gamma, exponent = np.array([[0.3], [0.7], [1.7]]), 1.3, -5
+    dy = np.array([[0.8], [-0.2], [0.9]])
+    y, cache = batch_norm_forward(x, np.array([gamma]), np.zeros(1), eps=10.0**exponent)
+    dx, _, _ = batch_norm_backward(dy, cache)
+    data = {"x": x.ravel().tolist(), "gamma": gamma, "exponent": exponent}
+    columns = {"xhat": cache.xhat, "y": y, "dy": dy, "dx": dx}
+    return data, {name: column.ravel().tolist() for name, column in columns.items()}
+
+
 STARTS: dict[str, Callable[[], Start]] = {
     "move-a-sample": move_a_sample,
     "share-a-mean": share_a_mean,
@@ -140,6 +151,7 @@ STARTS: dict[str, Callable[[], Start]] = {
     "walk-the-graph": walk_the_graph,
     "replay-a-training": replay_a_training,
     "race": race_two_networks,
+    "turn-a-batch": turn_a_batch,
 }
 
 # Scripts that a widget asks for when it is used, by their places in the folder of static files.

@@ -1,0 +1,231 @@
+/* A batch of three values is one point in space: turn it, move it, and see what batch normalization
+   does to it, and to a gradient. The names are those of the notation table. */
+(function () {
+  "use strict";
+  const { fixed, short, slider, choice, menu } = bnWidgets;
+  const sum = (values) => values.reduce((total, value) => total + value, 0);
+  const mean = (values) => sum(values) / values.length;
+  const dot = (a, b) => sum(a.map((v, i) => v * b[i]));
+  const size = (values) => Math.sqrt(dot(values, values));
+  const plus = (a, b, times = 1) => a.map((v, i) => v + times * b[i]);
+
+  /* One channel, beta = 0: forward, and the gradient's two projections on its way back. */
+  function normalize(x, dy, gamma, eps) {
+    const mu = mean(x);
+    const xmu = x.map((v) => v - mu);
+    const variance = mean(xmu.map((v) => v * v));
+    const r = 1 / Math.sqrt(variance + eps);
+    const xhat = xmu.map((v) => v * r);
+    const level = dy.map((v) => v - mean(dy)); // the mean is removed
+    const tangent = plus(level, xhat, -mean(dy.map((v, i) => v * xhat[i]))); // and what is along xhat
+    const dx = tangent.map((v) => gamma * r * v);
+    return { mu, variance, r, kappa: eps * r * r, xmu, xhat, y: xhat.map((v) => gamma * v), level, tangent, dx };
+  }
+
+  const LIMIT = 2; // of a sample
+  const LONGEST = 1.9; // arrow dx that is drawn
+  const UPSTREAM = {
+    mixed: ["0.8, −0.2, 0.9", () => [0.8, -0.2, 0.9]],
+    first: ["1 for sample 1 alone", () => [1, 0, 0]],
+    ones: ["1 for every sample", () => [1, 1, 1]],
+    along: ["x̂ itself", (xhat) => xhat],
+  };
+
+  function numbers({ x, gamma, exponent, upstream }) {
+    const eps = Number(`1e${exponent}`);
+    const { xhat } = normalize(x, x, gamma, eps);
+    const dy = UPSTREAM[upstream][1](xhat);
+    return { x, dy, ...normalize(x, dy, gamma, eps) };
+  }
+
+  // The drawing, in units of its view box. Up is the direction of the ones; the other two axes lie
+  // in the plane of all batches whose mean is zero.
+  const [WIDTH, HEIGHT, UNIT, LEFT, TOP] = [360, 340, 48, 180, 196]; // the last two: the centre
+  const UP = [1, 1, 1].map((v) => v / Math.sqrt(3));
+  const FRONT = [2, -1, -1].map((v) => v / Math.sqrt(6));
+  const SIDE = [0, 1, -1].map((v) => v / Math.sqrt(2));
+
+  /* How a point in space is seen from where we look. */
+  function camera({ turn, tilt }) {
+    const [t, up] = [(turn * Math.PI) / 180, (tilt * Math.PI) / 180];
+    return (point) => {
+      const [a, b] = [dot(point, FRONT), dot(point, SIDE)];
+      const [right, away] = [a * Math.cos(t) - b * Math.sin(t), a * Math.sin(t) + b * Math.cos(t)];
+      const raised = away * Math.sin(up) + dot(point, UP) * Math.cos(up);
+      return [LEFT + UNIT * right, TOP - UNIT * raised];
+    };
+  }
+
+  const written = ([x, y]) => `${x.toFixed(1)} ${y.toFixed(1)}`;
+  const line = (kind, ...places) => `<path class="${kind}" d="M${places.map(written).join("L")}"/>`;
+
+  /* A line with a head; of a short one the head alone is seen, of none nothing. */
+  function arrow(kind, from, to) {
+    const along = plus(to, from, -1);
+    const length = size(along);
+    if (length < 1) return "";
+    const [dx, dy] = along.map((v) => (v / length) * Math.min(11, length));
+    const [back, across] = [plus(to, [dx, dy], -1), [-0.42 * dy, 0.42 * dx]];
+    const head = [to, plus(back, across), plus(back, across, -1)].map(written).join("L");
+    return `${line(`bn-ray ${kind}`, from, back)}<path class="bn-head ${kind}" d="M${head}Z"/>`;
+  }
+
+  const text = (words, [x, y], kind = "") =>
+    `<text class="bn-halo ${kind}" x="${x.toFixed(1)}" y="${(y + 4).toFixed(1)}">${words}</text>`;
+
+  /* A name a little beyond the tip of an arrow. */
+  function name(words, from, to) {
+    const along = plus(to, from, -1);
+    const out = plus(to, along, 13 / Math.max(size(along), 1));
+    return text(words, out, out[0] < from[0] - 8 ? "bn-end" : out[0] < from[0] + 8 ? "bn-middle" : "");
+  }
+
+  /* A circle in the plane without a mean: the half that is nearer to us is drawn thicker. */
+  function rim(radius, tilt, kind) {
+    const [x, y] = [UNIT * radius, UNIT * radius * Math.sin((tilt * Math.PI) / 180)];
+    const half = (sweep) => `M${LEFT - x} ${TOP}a${x} ${y} 0 0 ${sweep} ${2 * x} 0`;
+    return `<path class="${kind}" d="${half(1)}"/><path class="${kind} bn-near" d="${half(0)}"/>`;
+  }
+
+  function forward({ x, xmu, xhat, y }, at) {
+    const [place, origin] = [at(x), at([0, 0, 0])];
+    const [flat, tip, [outX, outY]] = [at(xmu), at(xhat), at(y)];
+    return `${line("bn-link", place, flat)}${arrow("bn-b", origin, tip)}
+      ${line("bn-b bn-ray bn-fine", origin, [outX, outY])}
+      <circle class="bn-x" cx="${flat[0].toFixed(1)}" cy="${flat[1].toFixed(1)}" r="4"/>
+      <circle class="bn-x" cx="${place[0].toFixed(1)}" cy="${place[1].toFixed(1)}" r="6"/>
+      <path class="bn-y" d="M${written([outX - 5, outY - 5])}h10v10h-10Z"/>
+      ${text("x", plus(place, [10, -7]))}${text("x − μ", plus(flat, [-8, 12]), "bn-end")}
+      ${text("x̂", plus(tip, [0, 17]), "bn-middle")}${text("y", [outX + 9, outY])}`;
+  }
+
+  function backward({ x, xhat, dy, level, tangent, dx }, at) {
+    const [foot, place] = [at(xhat), at(x)];
+    const [tip, flat, left] = [dy, level, tangent].map((v) => at(plus(xhat, v)));
+    const end = at(plus(x, dx, Math.min(1, LONGEST / Math.max(size(dx), 1e-9))));
+    const drawn = size(dx) > 0.005;
+    return `${line("bn-link", tip, flat, left)}${arrow("bn-up", foot, tip)}
+      ${arrow("bn-slim bn-d", foot, left)}${drawn ? arrow("bn-d", place, end) : ""}
+      ${name("dy", foot, tip)}${size(tangent) > 0.1 ? name("P dy", foot, left) : ""}
+      ${drawn ? name(size(dx) > LONGEST ? "dx (longer)" : "dx", place, end) : ""}`;
+  }
+
+  function picture(state, numbers) {
+    const at = camera(state);
+    const origin = at([0, 0, 0]);
+    const axes = [0, 1, 2].map((i) => {
+      const tip = at([0, 1, 2].map((j) => (i === j ? 2.3 : 0)));
+      return `${line("bn-grid", origin, tip)}${name(`x<tspan dy="3" class="bn-small">${i + 1}</tspan>`, origin, tip)}`;
+    });
+    const ones = at(UP.map((v) => 2.9 * v));
+    const inside = size(numbers.xhat);
+    const flat = UNIT * 2.6;
+    return `<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="A batch of three as a point in space: the table has its numbers. A plane, with a circle on it, is seen from ${fixed(state.tilt, 0)} degrees above.">
+      <ellipse class="bn-plane" cx="${origin[0]}" cy="${origin[1]}" rx="${flat}" ry="${flat * Math.sin((state.tilt * Math.PI) / 180)}"/>
+      ${axes.join("")}${arrow("bn-faint", origin, ones)}${state.tilt < 80 ? name("1, 1, 1", origin, ones) : ""}
+      ${rim(Math.sqrt(3), state.tilt, "bn-rim")}
+      ${inside < 1.7 && inside > 0.05 ? rim(inside, state.tilt, "bn-rim bn-inner") : ""}
+      ${state.show === "backward" ? "" : forward(numbers, at)}
+      ${state.show === "forward" ? line("", at(numbers.x)) : backward(numbers, at)}</svg>`;
+  }
+
+  const ROWS = [
+    ["x", "x"], ["x − μ", "xmu"], ["x̂", "xhat"], ["y", "y"],
+    ["dy", "dy"], ["dy without its mean", "level"], ["… and without x̂: P dy", "tangent"], ["dx = γ r P dy", "dx"],
+  ];
+
+  function table(numbers) {
+    const lines = ROWS.map(([words, key]) => {
+      const cells = [...numbers[key], size(numbers[key])].map((v) => `<td>${fixed(v)}</td>`);
+      return `<tr><th scope="row">${words}</th>${cells.join("")}</tr>`;
+    });
+    const heads = ["sample", "1", "2", "3", "length"].map((words) => `<th scope="col">${words}</th>`);
+    return `<table><thead><tr>${heads.join("")}</tr></thead><tbody>${lines.join("")}</tbody></table>`;
+  }
+
+  function view(state, numbers) {
+    const { x, gamma, exponent, upstream, show, turn, tilt } = state;
+    const samples = x.map((v, i) =>
+      slider(`x${i}`, `x of sample ${i + 1}`, { min: -LIMIT, max: LIMIT, step: 0.1, value: v, text: fixed(v) })
+    );
+    const button = (move, words) =>
+      `<button type="button" data-move="${move}" ${moved(x, move) === x ? 'aria-disabled="true"' : ""}>${words}</button>`;
+    return `<div class="bn-columns"><div class="bn-figure"><div class="bn-space">${picture(state, numbers)}</div>
+      <div class="bn-controls bn-input">
+      ${slider("turn", "turn", { min: -180, max: 180, step: 5, value: turn, text: `${fixed(turn, 0)}°` })}
+      ${slider("tilt", "look from above", { min: 0, max: 90, step: 5, value: tilt, text: `${fixed(tilt, 0)}°` })}</div></div>
+      <div class="bn-side"><div class="bn-controls bn-input">
+      ${choice("show", "Show", [["forward", "forward"], ["backward", "backward"], ["both", "both"]], show)}
+      ${samples.join("")}
+      <div class="bn-actions">${button("raise", "add to all")}${button("lower", "subtract")}${button("stretch", "stretch")}${button("squeeze", "squeeze")}</div>
+      ${slider("gamma", "γ, scale", { min: 0, max: 2, step: 0.1, value: gamma, text: fixed(gamma, 1) })}
+      ${slider("exponent", "ε", { min: -5, max: 0, step: 1, value: exponent, text: `1e${fixed(exponent, 0)}` })}
+      ${menu("upstream", "dy is", Object.keys(UPSTREAM).map((key) => [key, UPSTREAM[key][0]]), upstream)}
+      </div>${table(numbers)}</div></div>`;
+  }
+
+  function say({ gamma }, { xhat, dx, level, variance }) {
+    const [out, length] = [size(xhat), size(dx)];
+    const where =
+      out > 1.725 ? "x̂ lies on the circle, at 1.73 (√3) from the centre." :
+      variance < 1e-12 ? "The three are equal: x̂ is the centre, and has no direction." :
+      `ε holds x̂ inside the circle: at ${fixed(out)} from the centre, not at 1.73.`;
+    const along = out > 0 ? dot(dx, xhat) / out : 0;
+    const left =
+      length > 0.005 ? `dx is ${fixed(length)} long. It adds up to ${fixed(sum(dx))}, and the part of it along x̂ is ${fixed(along)}.` :
+      gamma === 0 ? "γ is 0: no gradient passes." :
+      size(level) < 0.005 ? "No gradient is left: dy was all mean." :
+      "No gradient is left: without its mean, dy was all along x̂.";
+    return `${where} ${left}`;
+  }
+
+  /* All three samples together; where one would leave its slider, nothing moves. */
+  function moved(x, move) {
+    const mu = mean(x);
+    const ways = {
+      raise: (v) => v + 0.25,
+      lower: (v) => v - 0.25,
+      stretch: (v) => mu + 1.25 * (v - mu),
+      squeeze: (v) => mu + 0.8 * (v - mu),
+    };
+    const next = x.map(ways[move]);
+    return Math.max(...next.map(Math.abs)) > LIMIT ? x : next;
+  }
+
+  const between = (low, high, value) => Math.min(high, Math.max(low, value));
+  const around = (turn) => ((((turn + 180) % 360) + 360) % 360) - 180;
+
+  bnWidgets.define("turn-a-batch", {
+    title: "A batch of three, in space",
+    start: ({ x, gamma, exponent }) => ({ x, gamma, exponent, upstream: "mixed", show: "both", turn: 95, tilt: 30 }),
+    change(state, key, value) {
+      if (key === "drag") {
+        const [right, down] = value;
+        return { ...state, turn: around(state.turn + right / 2), tilt: between(0, 90, state.tilt + down / 2) };
+      }
+      if (key === "move") return { ...state, x: moved(state.x, value) };
+      if (/^x\d$/.test(key)) return { ...state, x: state.x.map((v, i) => (key === `x${i}` ? Number(value) : v)) };
+      return { ...state, [key]: key === "show" || key === "upstream" ? value : Number(value) };
+    },
+    listen(root, apply) {
+      let last = null; // where the pointer that turns was
+      root.addEventListener("pointerdown", (event) => {
+        const space = event.target.closest(".bn-space");
+        if (!space || event.button) return;
+        last = [event.clientX, event.clientY];
+        space.setPointerCapture(event.pointerId);
+      });
+      root.addEventListener("pointermove", ({ clientX, clientY }) => {
+        if (!last) return;
+        apply("drag", [clientX - last[0], clientY - last[1]]);
+        last = [clientX, clientY];
+      });
+      for (const end of ["pointerup", "pointercancel"]) root.addEventListener(end, () => (last = null));
+      root.addEventListener("click", ({ target }) => {
+        if (target.dataset.move) apply("move", target.dataset.move);
+      });
+    },
+    ...{ numbers, view, say },
+  });
+  Object.assign(bnWidgets, { normalize, camera });
+})();
