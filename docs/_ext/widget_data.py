@@ -9,6 +9,8 @@ import numpy as np
 import race
 
 from bn_tutorial.lab import evidence
+from bn_tutorial.networks import theory
+from bn_tutorial.scratch.arrays import Array
 from bn_tutorial.scratch.frameworks import FRAMEWORKS, convert_momentum
 from bn_tutorial.scratch.functional import (
     batch_norm_backward,
@@ -17,8 +19,12 @@ from bn_tutorial.scratch.functional import (
 )
 from bn_tutorial.scratch.moments import moments, running_average, unbiased
 
-#: Where a widget replays what an experiment has recorded, the experiment.
-RECORDED = {"replay-a-training": "03_in_training/plot_10_replay_a_training"}
+#: Where a widget, or a part of it, shows what an experiment has recorded, the experiment.
+RECORDED = {
+    "replay-a-training": "03_in_training/plot_10_replay_a_training",
+    "sigmoid": "03_in_training/plot_06_map_the_gap",
+    "relu": "03_in_training/plot_03_scale_the_initial_weights",
+}
 
 #: Where a widget shows equations of the derivations with their code, the equation of each piece.
 PIECES = {
@@ -110,12 +116,18 @@ def walk_the_graph() -> Start:
     return {"x": x.ravel().tolist(), "dy": dy.ravel().tolist(), **parameters}, expected
 
 
-def replay_a_training() -> Start:
-    """Return the recording, as the experiment has left it."""
-    page = RECORDED["replay-a-training"]
+def recording_of(name: str) -> dict[str, Any]:
+    """Return what an experiment has recorded, as it has left it."""
+    page = RECORDED[name]
     recording = evidence.recall(page).recording
     if recording is None:
         raise LookupError(f"{page!r} has saved no recording")
+    return recording
+
+
+def replay_a_training() -> Start:
+    """Return the recording."""
+    recording = recording_of("replay-a-training")
     arms = recording["arms"].values()
     return recording, {q: [arm[q][0] for arm in arms] for q in ("accuracy", "gradients")}
 
@@ -131,6 +143,45 @@ def race_two_networks() -> Start:
         "first": first,
     }
     return data, {name: first[name] for name in ("loss", "accuracy", "signal", "gradient")}
+
+
+def find_the_cliff() -> Start:
+    """Return two maps of accuracy over weights and rate; what the formula says of the first row."""
+    studies = {name: recording_of(name) for name in ("sigmoid", "relu")}
+    data = {"studies": studies, "level": studies["sigmoid"]["level"]}
+    first = studies["sigmoid"]
+    passes = first["hidden"] - 1  # from one hidden layer to the next
+    gain = sigmoid_gain(first["width"], first["scales"][0])
+    growth = theory.gradient_growth(sigmoid, sigmoid_slope)  # of the square
+    expected = {
+        "signal": [gain**passes, 1.0],
+        "gradient": [gain**passes, growth ** (passes / 2)],
+        "accuracy": [rows[0][0] for rows in first["accuracy"].values()],
+    }
+    return data, expected
+
+
+def sigmoid(z: Array) -> Array:
+    """Return the logistic function of z."""
+    return 1 / (1 + np.exp(-z))
+
+
+def sigmoid_slope(z: Array) -> Array:
+    """Return its derivative."""
+    return sigmoid(z) * (1 - sigmoid(z))
+
+
+def sigmoid_gain(width: int, sigma: float) -> float:
+    """Return the factor on the signal of a layer of sigmoids, with weights of this deviation.
+
+    Where the layer before puts out about 1/2, and there are no biases: the slope is the root of the
+    mean square over units, whose inputs lie around means that are spread like a normal number.
+    """
+    z = (np.arange(20_000) + 0.5) / 1_000 - 10
+    density = np.exp(-(z**2) / 2)
+    squares = sigmoid_slope(z * sigma * np.sqrt(width) / 2) ** 2
+    slope = float(np.sqrt(density @ squares / density.sum()))
+    return theory.signal_gain(slope, fan=width, weight_var=sigma**2)
 
 
 def turn_a_batch() -> Start:
@@ -152,6 +203,7 @@ STARTS: dict[str, Callable[[], Start]] = {
     "replay-a-training": replay_a_training,
     "race": race_two_networks,
     "turn-a-batch": turn_a_batch,
+    "find-the-cliff": find_the_cliff,
 }
 
 # Scripts that a widget asks for when it is used, by their places in the folder of static files.

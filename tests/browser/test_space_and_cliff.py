@@ -1,14 +1,17 @@
-"""What a reader does with the batch in space, by every way of input."""
+"""What a reader does with the batch in space and with signal and cliff, by every way of input."""
+
+import re
 
 import numpy as np
 import pytest
 import visits
+import widget_data
 from npm_package import files
 
 from bn_tutorial.scratch.functional import batch_norm_backward, batch_norm_forward
 
-PAGES = {"turn-a-batch": "derivations/meaning.html"}
-MINUS = "\N{MINUS SIGN}"
+PAGES = {"turn-a-batch": "derivations/meaning.html", "find-the-cliff": "why.html"}
+MINUS, DASH = "\N{MINUS SIGN}", "\N{EN DASH}"
 INTERACTION = 100  # milliseconds to the next paint, at a processor slowed four times
 # The longest interaction so far, and how much of the page has moved, whatever the cause.
 OBSERVE = """() => { window.longest = 0; window.moved = 0;
@@ -18,11 +21,14 @@ OBSERVE = """() => { window.longest = 0; window.moved = 0;
   new PerformanceObserver(list => { for (const {value} of list.getEntries())
     window.moved += value; })
     .observe({type: "layout-shift"}); }"""
+# The rest of the page has its own tests, and is large.
+ALONE = """root => { for (let e = root; e !== document.body; e = e.parentElement)
+  for (const other of [...e.parentElement.children]) if (other !== e) other.remove(); }"""
 
 
 @pytest.fixture(params=PAGES)
 def widget(request):
-    """The name of each."""
+    """The name of each of the two."""
     return request.param
 
 
@@ -98,10 +104,11 @@ def test_axe_finds_no_violation_in_any_state(touch, widget, scheme, width):
     root = touch(widget, scheme=scheme, width=width)
     root.page.evaluate(visits.AT_ONCE)
     root.page.evaluate(files(visits.AXE)["axe.min.js"].decode())
+    root.evaluate(ALONE)
     run = visits.RUN_AXE.replace("axe.run(", f"axe.run('[data-widget={widget}]', ")
     found = [root.page.evaluate(run, [visits.ALSO, []]) for _ in states(root)]
     assert found == [[]] * len(found)
-    assert len(found) > 8
+    assert len(found) >= 8
 
 
 @pytest.mark.parametrize("width", [1280, 375])
@@ -127,7 +134,7 @@ def test_every_control_answers_soon_on_a_slow_processor(touch, widget):
             root.page.keyboard.press(key)
             root.page.wait_for_timeout(30)
     for button in root.locator("button, [data-cell]").all()[:12]:
-        button.click()
+        button.click(force=True)  # one that has nothing to do answers, too
         root.page.wait_for_timeout(30)
     root.page.wait_for_timeout(500)
     longest, moved = root.page.evaluate("[window.longest, window.moved]")
@@ -195,7 +202,7 @@ def expected(x, dy=(0.8, -0.2, 0.9), *, gamma=1.3, eps=1e-5):
 
 
 def close(root, right):
-    np.testing.assert_allclose([*table(root).values()], right, atol=0.00501)
+    np.testing.assert_allclose([*table(root).values()], right, rtol=0.005, atol=0.00501)
 
 
 def test_batch_is_moved_with_the_keyboard_and_the_numbers_are_the_packages(touch):
@@ -226,13 +233,13 @@ def test_three_equal_samples_show_finite_numbers(touch):
     assert "NaN" not in root.inner_html()
 
 
-def test_add_to_all_and_stretch_leave_xhat_where_it_is(touch):
+def test_raise_all_and_squeeze_leave_xhat_where_it_is(touch):
     root = touch("turn-a-batch")
     before, row = table(root), "x\N{COMBINING CIRCUMFLEX ACCENT}"
-    root.get_by_role("button", name="add to all").press("Enter")
+    root.get_by_role("button", name="raise all").press("Enter")
     assert table(root)["x"] == [0.55, 0.95, 1.95, pytest.approx(2.24, abs=0.01)]
     assert table(root)[row] == before[row]
-    again = root.get_by_role("button", name="add to all")
+    again = root.get_by_role("button", name="raise all")
     assert again.get_attribute("aria-disabled") == "true"  # sample 3 would leave its slider
     again.click(force=True)
     assert table(root)["x"][0] == 0.55
@@ -317,3 +324,69 @@ def test_longer_gradient_than_the_drawing_has_room_for_is_called_so(touch):
         root.get_by_role("button", name="squeeze").click()
     assert root.locator("svg >> text=longer").count() == 1
     assert [*table(root).values()][-1][3] > 5
+
+
+# ---------------------------------------------------------------------------------------------
+# Signal and cliff
+# ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def recorded(site, monkeypatch):
+    """What the two studies have recorded in this build."""
+    monkeypatch.setenv("BN_TUTORIAL_EVIDENCE", str(site.parents[1] / "gallery" / "evidence"))
+    return widget_data.find_the_cliff()[0]
+
+
+def recorded_row(study, i, j):
+    return [rows[i][j] for rows in study["accuracy"].values()]
+
+
+def test_maps_show_every_recorded_accuracy(touch, recorded):
+    root = touch("find-the-cliff")
+    for net, label in {"sigmoid": "sigmoids", "relu": "ReLU"}.items():
+        root.get_by_label(label).check()
+        study = recorded["studies"][net]
+        for i in range(len(study["scales"])):
+            for j in range(len(study["rates"])):
+                cells = root.locator(f'[data-cell="{i},{j}"] text').all_text_contents()
+                right = [DASH if v is None else f"{v:.0f}" for v in recorded_row(study, i, j)]
+                assert cells == right
+
+
+@pytest.mark.parametrize("way", ["keyboard", "click"])
+def test_chosen_square_is_in_the_table_with_the_formula(touch, recorded, way):
+    root = touch("find-the-cliff", width=375)
+    study = recorded["studies"]["sigmoid"]
+    if way == "click":
+        root.locator('[data-cell="1,3"]').first.click()
+    else:
+        for label, count in {"weight scale": 1, "learning rate": 3}.items():
+            root.get_by_label(label, exact=True).focus()
+            for _ in range(count):
+                root.page.keyboard.press("ArrowRight")
+    root.get_by_label("hidden layers").fill("6")
+    signal, gradient, accuracy = table(root).values()
+    np.testing.assert_allclose(accuracy, recorded_row(study, 1, 3), atol=0.0501)
+    left = widget_data.sigmoid_gain(study["width"], study["scales"][1]) ** 5
+    np.testing.assert_allclose([signal[0], gradient[0]], left, rtol=0.5, atol=0)  # one digit
+    assert f"{left:.0e}".replace("e-0", f"e{MINUS}") in said(root)
+
+
+def test_cliff_stands_behind_the_last_usable_rate(touch, recorded):
+    root = touch("find-the-cliff")
+    for net, label in {"sigmoid": "sigmoids", "relu": "ReLU"}.items():
+        root.get_by_label(label).check()
+        study, count = recorded["studies"][net], 0
+        for rows in study["accuracy"].values():
+            for row in rows:
+                trains = [value is not None and value >= recorded["level"] for value in row]
+                count += any(trains) and not trains[-1]
+        assert root.locator(".bn-cliff").count() == count > 0
+
+
+def test_same_figure_stands_where_the_formula_is_derived(open_page):
+    page = open_page("derivations/depth.html")
+    root = page.locator('[data-widget="find-the-cliff"]')
+    root.get_by_label("ReLU").check()
+    assert re.search("each layer multiplies the signal by 0.1", said(root))

@@ -209,11 +209,40 @@ RECORDING = {
 }
 
 
+# Two maps: in the first the signal dies in the first row and the step is too large in the last
+# column; in the second a training diverges.
+MAPS = {
+    "sigmoid": {
+        "scales": [0.01, 0.3],
+        "rates": [0.1, 1.0, 10.0],
+        "accuracy": {
+            "without BN": [[11.0, 12.0, 10.0], [40.0, 91.0, 10.0]],
+            "with BN": [[90.0, 91.0, 92.0], [88.0, 91.0, 92.0]],
+        },
+        "level": 55.0,
+        "hidden": 3,
+        "width": 100,
+    },
+    "relu": {
+        "scales": [1.0, 10.0],
+        "rates": [0.1, 1.0],
+        "accuracy": {
+            "without BN": [[95.0, None], [None, None]],
+            "with BN": [[95.0, 96.0], [80.0, 92.0]],
+        },
+        "hidden": 4,
+        "width": 128,
+    },
+}
+
+
 @pytest.fixture
 def recorded(tmp_path, monkeypatch):
-    """The evidence of the experiment whose recording a widget replays."""
+    """The evidence of the experiments whose recordings widgets show; returned is that of one."""
     monkeypatch.setenv("BN_TUTORIAL_EVIDENCE", str(tmp_path / "evidence"))
     monkeypatch.delenv("BN_TUTORIAL_ONLY", raising=False)
+    for name, recording in MAPS.items():
+        Evidence(widget_data.RECORDED[name]).save(recording=recording)
     evidence = Evidence(widget_data.RECORDED["replay-a-training"])
     evidence.save(recording=RECORDING)
     return evidence

@@ -210,7 +210,20 @@ evidence.note(
     usable_inner_with=usable("with BN", inner).mean() / 100,
     usable_inner_without=usable("without BN", inner).mean() / 100,
 )
-evidence.save()
+means = {
+    arm: [[test[arm][sigma, lr].mean for lr in rates] for sigma in sigmas]
+    for arm in norms
+}
+evidence.save(  # the maps, to move about in on the page "Why does it work?"
+    recording={
+        "scales": sigmas,
+        "rates": rates,
+        "accuracy": means,
+        "level": halfway,
+        "hidden": len(network["widths"]) - 2,
+        "width": network["widths"][1],
+    }
+)
 assert max(gap.values()) > 50  # a huge gap...
 assert min(gap.values()) < smallest  # ...or none
 assert best.high < max(gap.values()) / 5  # and little of it at each arm's best

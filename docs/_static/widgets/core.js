@@ -141,6 +141,7 @@
   globalThis.bnWidgets = {
     define: (name, widget) => (widgets[name] = widget),
     numbersOf: (name, state, data) => widgets[name].numbers(state, data),
+    saidOf: (name, state, data) => widgets[name].say(state, widgets[name].numbers(state, data), data),
     changed: (name, ...change) => widgets[name].change(...change),
     ...{ fixed, short, slider, choice, menu, list, first },
   };

@@ -40,7 +40,7 @@
 
   // The drawing, in units of its view box. Up is the direction of the ones; the other two axes lie
   // in the plane of all batches whose mean is zero.
-  const [WIDTH, HEIGHT, UNIT, LEFT, TOP] = [360, 340, 48, 180, 196]; // the last two: the centre
+  const [WIDTH, HEIGHT, UNIT, LEFT, TOP] = [360, 340, 48, 180, 176]; // the last two: the centre
   const UP = [1, 1, 1].map((v) => v / Math.sqrt(3));
   const FRONT = [2, -1, -1].map((v) => v / Math.sqrt(6));
   const SIDE = [0, 1, -1].map((v) => v / Math.sqrt(2));
@@ -87,15 +87,17 @@
     return `<path class="${kind}" d="${half(1)}"/><path class="${kind} bn-near" d="${half(0)}"/>`;
   }
 
-  function forward({ x, xmu, xhat, y }, at) {
+  function forward({ x, xmu, xhat, y, dx }, at) {
     const [place, origin] = [at(x), at([0, 0, 0])];
     const [flat, tip, [outX, outY]] = [at(xmu), at(xhat), at(y)];
+    const aside = plus(place, at(plus(x, dx)), -1); // the name goes where dx does not
+    const beside = size(aside) > 1 ? plus(place, aside, 16 / size(aside)) : plus(place, [0, -14]);
     return `${line("bn-link", place, flat)}${arrow("bn-b", origin, tip)}
       ${line("bn-b bn-ray bn-fine", origin, [outX, outY])}
       <circle class="bn-x" cx="${flat[0].toFixed(1)}" cy="${flat[1].toFixed(1)}" r="4"/>
       <circle class="bn-x" cx="${place[0].toFixed(1)}" cy="${place[1].toFixed(1)}" r="6"/>
       <path class="bn-y" d="M${written([outX - 5, outY - 5])}h10v10h-10Z"/>
-      ${text("x", plus(place, [10, -7]))}${text("x − μ", plus(flat, [-8, 12]), "bn-end")}
+      ${text("x", beside, "bn-middle")}${text("x − μ", plus(flat, [-8, 12]), "bn-end")}
       ${text("x̂", plus(tip, [0, 17]), "bn-middle")}${text("y", [outX + 9, outY])}`;
   }
 
@@ -126,17 +128,18 @@
       ${rim(Math.sqrt(3), state.tilt, "bn-rim")}
       ${inside < 1.7 && inside > 0.05 ? rim(inside, state.tilt, "bn-rim bn-inner") : ""}
       ${state.show === "backward" ? "" : forward(numbers, at)}
-      ${state.show === "forward" ? line("", at(numbers.x)) : backward(numbers, at)}</svg>`;
+      ${state.show === "forward" ? "" : backward(numbers, at)}
+      <text class="bn-input" x="4" y="${HEIGHT - 6}">drag to turn</text></svg>`;
   }
 
   const ROWS = [
     ["x", "x"], ["x − μ", "xmu"], ["x̂", "xhat"], ["y", "y"],
-    ["dy", "dy"], ["dy without its mean", "level"], ["… and without x̂: P dy", "tangent"], ["dx = γ r P dy", "dx"],
+    ["dy", "dy"], ["dy − mean", "level"], ["P dy", "tangent"], ["dx", "dx"],
   ];
 
   function table(numbers) {
     const lines = ROWS.map(([words, key]) => {
-      const cells = [...numbers[key], size(numbers[key])].map((v) => `<td>${fixed(v)}</td>`);
+      const cells = [...numbers[key], size(numbers[key])].map((v) => `<td>${fixed(v, Math.abs(v) < 99.995 ? 2 : 0)}</td>`);
       return `<tr><th scope="row">${words}</th>${cells.join("")}</tr>`;
     });
     const heads = ["sample", "1", "2", "3", "length"].map((words) => `<th scope="col">${words}</th>`);
@@ -150,18 +153,18 @@
     );
     const button = (move, words) =>
       `<button type="button" data-move="${move}" ${moved(x, move) === x ? 'aria-disabled="true"' : ""}>${words}</button>`;
-    return `<div class="bn-columns"><div class="bn-figure"><div class="bn-space">${picture(state, numbers)}</div>
+    return `<div class="bn-columns bn-wide"><div class="bn-figure"><div class="bn-space">${picture(state, numbers)}</div>
       <div class="bn-controls bn-input">
       ${slider("turn", "turn", { min: -180, max: 180, step: 5, value: turn, text: `${fixed(turn, 0)}°` })}
       ${slider("tilt", "look from above", { min: 0, max: 90, step: 5, value: tilt, text: `${fixed(tilt, 0)}°` })}</div></div>
       <div class="bn-side"><div class="bn-controls bn-input">
       ${choice("show", "Show", [["forward", "forward"], ["backward", "backward"], ["both", "both"]], show)}
       ${samples.join("")}
-      <div class="bn-actions">${button("raise", "add to all")}${button("lower", "subtract")}${button("stretch", "stretch")}${button("squeeze", "squeeze")}</div>
+      <div class="bn-actions">${button("raise", "raise all")}${button("lower", "lower all")}${button("stretch", "stretch")}${button("squeeze", "squeeze")}</div>
       ${slider("gamma", "γ, scale", { min: 0, max: 2, step: 0.1, value: gamma, text: fixed(gamma, 1) })}
       ${slider("exponent", "ε", { min: -5, max: 0, step: 1, value: exponent, text: `1e${fixed(exponent, 0)}` })}
       ${menu("upstream", "dy is", Object.keys(UPSTREAM).map((key) => [key, UPSTREAM[key][0]]), upstream)}
-      </div>${table(numbers)}</div></div>`;
+      </div></div></div>${table(numbers)}`;
   }
 
   function say({ gamma }, { xhat, dx, level, variance }) {
@@ -197,7 +200,7 @@
 
   bnWidgets.define("turn-a-batch", {
     title: "A batch of three, in space",
-    start: ({ x, gamma, exponent }) => ({ x, gamma, exponent, upstream: "mixed", show: "both", turn: 95, tilt: 30 }),
+    start: ({ x, gamma, exponent }) => ({ x, gamma, exponent, upstream: "mixed", show: "both", turn: 70, tilt: 30 }),
     change(state, key, value) {
       if (key === "drag") {
         const [right, down] = value;
@@ -215,9 +218,10 @@
         last = [event.clientX, event.clientY];
         space.setPointerCapture(event.pointerId);
       });
-      root.addEventListener("pointermove", ({ clientX, clientY }) => {
+      root.addEventListener("pointermove", ({ clientX, clientY, pointerType }) => {
         if (!last) return;
-        apply("drag", [clientX - last[0], clientY - last[1]]);
+        const down = pointerType === "touch" ? 0 : clientY - last[1]; // it would scroll the page
+        apply("drag", [clientX - last[0], down]);
         last = [clientX, clientY];
       });
       for (const end of ["pointerup", "pointercancel"]) root.addEventListener(end, () => (last = null));
