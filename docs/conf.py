@@ -29,6 +29,7 @@ extensions = [
     "course_map",
     "equation_code",
     "widget",
+    "predict",
     "accessible",
     "api_pages",
     "glossary_hints",

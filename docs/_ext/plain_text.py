@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import fold
+import predict
 from evidence_roles import estimate, formatted
 from pybtex.database import BibliographyData
 
@@ -24,6 +25,7 @@ from bn_tutorial.lab.evidence import Saved
 ROLE = re.compile(r":(?P<role>[a-z:]+):`(?P<text>[^`]+)`")
 TARGET = re.compile(r"(?P<words>.*?)\s*<(?P<target>[^<>]*)>")
 DIRECTIVE = re.compile(r"^\.\. (?P<name>[\w-]+)::[^\n]*\n?", re.MULTILINE)
+PREDICTION = re.compile(r"^\.\. predict:: .+\n(?:(?: {3}.*)?\n)+", re.MULTILINE)
 STRIPPED = re.compile(r"(?<![:`])`(?=[^`<>]+\s<[\w-]+>`)")  # of a link whose role was taken away
 LEAD = "*(The main figure, which shows it, is drawn further down.)*\n"
 # What is text in a script: its docstring, and the comment that begins a cell.
@@ -105,7 +107,7 @@ def filled(text: str, columns: int, around: Around) -> str:
         )
         return lines.fill(words)
 
-    return PIECE.sub(anew, text)
+    return PIECE.sub(anew, questions(text, around))
 
 
 def plain(text: str, around: Around) -> str:
@@ -130,7 +132,13 @@ def plain(text: str, around: Around) -> str:
             raise ValueError(f"plain text cannot show .. {found['name']}::")
         return LEAD
 
-    return DIRECTIVE.sub(block, ROLE.sub(word, text))
+    return DIRECTIVE.sub(block, ROLE.sub(word, questions(text, around)))
+
+
+def questions(text: str, around: Around) -> str:
+    """Return a text whose questions to predict are paragraphs, with their answers."""
+    effects = around.known and around.known.effects
+    return PREDICTION.sub(lambda found: f"{predict.in_words(found[0], effects)}\n\n", text)
 
 
 # ---------------------------------------------------------------------------------------------

@@ -87,6 +87,46 @@ def test_pages_are_linked_where_the_site_has_an_address(around):
     )
 
 
+PREDICTION = """Above.
+
+.. predict:: BN - none
+   :yes: the first
+   :opposite: the second
+
+   It is :doc:`so </derivations/forward>`. Which?
+
+   none
+      There is none.
+
+   yes
+      By :effect:`BN - none`, over
+      two lines.
+
+Below.
+"""
+
+
+def test_question_to_predict_is_asked_and_then_answered(around):
+    asked = (
+        "Above.\n\n**Predict, before you read on.**\nIt is so (*What it computes*). Which?\n\n"
+        "(Choose one: the first; no difference that matters; the second; these runs cannot tell.)"
+    )
+    told = (
+        "\n\n**What came out.** **+2.00 (1.75 to 2.25) points** (*yes*).\n\n"
+        "By **+2.00 (1.75 to 2.25) points**, over\ntwo lines."
+    )
+    assert plain_text.plain(PREDICTION, around) == f"{asked}{told}\n\nBelow.\n"
+    unknown = replace(around, known=None)
+    assert plain_text.plain(PREDICTION, unknown) == f"{asked}\n\nBelow.\n"
+
+
+def test_question_of_a_script_fills_its_lines(around):
+    script = plain_text.script(f'"""\nTitle\n=====\n\n{PREDICTION}"""\n', around)
+    assert "It is so (*What it computes*)" in script
+    assert "By **+2.00 (1.75 to 2.25) points**, over two lines." in script
+    assert max(map(len, script.splitlines())) <= plain_text.COLUMNS
+
+
 def test_names_stand_where_a_failed_script_has_measured_nothing(around):
     text = ":effect:`a - b`, :finding:`a - b`, :value:`share:.1%`"
     unknown = replace(around, known=None)

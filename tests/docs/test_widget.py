@@ -179,4 +179,4 @@ def test_script_is_small_and_needs_nothing_from_elsewhere(path):
 
 
 def test_every_widget_has_its_script():
-    assert {path.stem for path in FILES} == {"core", *widget_data.STARTS}
+    assert {path.stem for path in FILES} == {"core", "predict", *widget_data.STARTS}

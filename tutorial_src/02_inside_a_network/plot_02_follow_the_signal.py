@@ -5,6 +5,20 @@ Follow the signal through the layers
 **The question.** What does a deep sigmoid network lose without batch normalization, forward and
 backward, and how fast?
 
+.. predict:: BN - none, slope
+   :yes: with batch normalization
+   :opposite: without it
+
+   Four hidden layers of 256 sigmoids have PyTorch's initial weights and are not trained yet. A
+   sigmoid is steepest at its centre and flat where it saturates. Where are the sigmoids steeper, on
+   average over all units and images: with batch normalization or without it?
+
+   opposite
+      It is tempting to think that batch normalization keeps sigmoids out of their flat ends. But
+      with these weights none is there: the inputs of the sigmoids lie close to zero, the steepest
+      place of all, and to spread them to a standard deviation of one is to move them away from it.
+      Slope is not what the plain network lacks. Its outputs are nearly the same for every image.
+
 **In short.** Its signal, by a factor of :value:`forward_factor:.2f` in every layer, and its
 gradient, by :value:`backward_factor:.2f` on the way back; the initial weights predict
 :value:`predicted_factor:.2f`. From the first hidden layer to the last the signal falls by a factor

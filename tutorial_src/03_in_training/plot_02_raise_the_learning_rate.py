@@ -5,6 +5,25 @@ Raise the learning rate
 **The question.** Does batch normalization (BN) permit larger learning rates, by which factor, and
 what are they good for?
 
+.. predict:: BN - none, good weights, ReLU, 10 epochs
+   :scale: -4 12 0.5
+   :axis: BN minus none, points of test accuracy
+
+   Two networks with ReLU start from the same good initial weights and train for 10 epochs, each at
+   the learning rate that is best for it. By how many points of test accuracy does the one with BN
+   lead?
+
+   none or undecided
+      It is tempting to expect a lead like that of :doc:`the first comparison
+      <plot_01_compare_training>`. There the rival had initial weights that let its signal die, and
+      a learning rate that nobody had chosen for it. A rival with good weights learns, too:
+      what is left of the lead after 10 epochs is too small to matter, or cannot be told from none.
+
+   yes
+      Something is left of the lead. But compare it with that of :doc:`the first comparison
+      <plot_01_compare_training>`: there the rival had initial weights that let its signal die, and
+      a learning rate that nobody had chosen for it.
+
 **In short.** It does. From the same good initial weights, the rate from which training fails is
 :value:`factor_none_good_weights_ReLU:.0f` times as large with BN as without for ReLU
 (:finding:`largest rate, BN - none, good weights, ReLU`; a decade is a factor of 10) and

@@ -5,6 +5,25 @@ Train on few images
 **The question.** Does batch normalization (BN) act as regularization: does a network that can learn
 its training images by heart do better on other images because of it?
 
+.. predict:: BN at the rate of constants - constants, average
+   :yes: with the mean and variance of each batch
+   :opposite: with constants
+
+   BN takes mean and variance from each batch, so that an image is normalized a little differently
+   every time. This noise is said to regularize. Now take the mean and variance of the *first* batch
+   and keep them as constants: no noise is left. Both networks learn 1,024 images at the same
+   learning rate, the best one for the constants. Which is more accurate on test images, on average
+   over four batch sizes?
+
+   none
+      It is tempting to count on the noise, which resembles that of dropout. But at the same
+      learning rate nothing comes of it that would matter, in either direction. Where BN is ahead
+      of the constants, look at its learning rate first.
+
+   undecided
+      It is tempting to count on the noise, which resembles that of dropout. But at the same
+      learning rate these runs do not show that it brings anything.
+
 **In short.** Is the test accuracy higher with BN, each network at its best batch size and learning
 rate? Than that of the plain network: :finding:`BN - none, each at its best`. Than with weight
 decay: :finding:`BN - decay, each at its best`. Than with dropout:

@@ -6,6 +6,23 @@ Shrink its batches
 learn. In a convolutional network a channel has many values in every image. Do small batches still
 hurt?
 
+.. predict:: GN - BN, batches of 2
+   :yes: group normalization
+   :opposite: batch normalization
+
+   :doc:`In a perceptron </gallery/03_in_training/plot_07_change_the_batch_size>`, batches of two
+   images were too small for BN, and group normalization was far ahead. Now a convolutional network
+   learns in batches of two. With which of them is it more accurate?
+
+   opposite
+      It is tempting to count the images. But the mean of a channel is over all positions of both
+      images, dozens of values and more. So an output is not just plus or minus one, and most of the
+      gradient passes.
+
+   undecided
+      It is tempting to count the images. But the mean of a channel is over all positions of both
+      images, dozens of values and more. That group normalization is ahead here, too, is not shown.
+
 **In short.** They do not stop it from learning: with batches of two it reaches a test accuracy of
 :value:`bn_2:.0%`. Group normalization minus BN is :finding:`GN - BN, batches of 2` with batches of
 two and :finding:`GN - BN, batches of 8` with eight. Batch renormalization, which leans on the

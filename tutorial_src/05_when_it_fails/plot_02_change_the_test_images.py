@@ -6,6 +6,20 @@ Change the test images
 training. Do the running statistics of batch normalization (BN) still fit, and do statistics of the
 test images do better?
 
+.. predict:: batch of 200 - running, {clean, brightness, contrast, noise, blur, shift, inversion}
+   :scale: -30 90 2
+   :axis: batch minus running statistics, points
+
+   A trained network normalizes its test images with its running statistics, or with the mean and
+   variance of 200 test images at a time. How many points does the second way gain, on clean images
+   and on images that are corrupted in six ways?
+
+   brightness: yes, contrast: yes, shift: none or undecided or opposite
+      It is tempting to expect some help against everything. But a mean and a variance take away
+      what is the same for all pixels, a number added to their values or a factor: brightness and
+      contrast. A digit that has moved has the same grey values in other places, and no mean tells
+      that.
+
 **In short.** Statistics of test batches of 200 minus running statistics, averaged over six
 corruptions: :finding:`batch of 200 - running, average`. With running statistics, BN minus the same
 network without it is :finding:`BN - none, average`. But the batches must be large and mixed: sorted

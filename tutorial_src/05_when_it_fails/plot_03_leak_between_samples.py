@@ -5,6 +5,21 @@ Leak between samples
 **The question.** In training, batch normalization (BN) lets each answer depend on the whole batch.
 What does a network learn if the batch betrays what a single image cannot tell?
 
+.. predict:: batch statistics - evaluation mode, BN
+   :scale: 0 80 2
+   :axis: batch minus running statistics, points
+
+   A network with BN learns to say from which of two hospitals an image of a zero or a one comes.
+   In one hospital 70 % are ones, in the other 30 %, and all 64 images of a training batch come from
+   one of them. By how many points is it more accurate with the statistics of a test batch, which
+   is of one hospital, too, than in evaluation mode, image by image?
+
+   yes
+      It is tempting to say a few points, because running statistics are averages of those of
+      batches. But the mean of a unit tells how many ones there are in the batch, and so the
+      hospital. That is what the network has learned to read. In evaluation mode the mean is a
+      constant, and what a single image tells was never learned.
+
 **In short.** It learns to read the batch. With the statistics of the batch it is right for
 :value:`leaking_batch:.1%` of the images, in evaluation mode for :value:`leaking_eval:.1%`, where
 half would be guessing: a difference of

@@ -5,6 +5,27 @@ Shift the distributions
 **The question.** Does batch normalization (BN) help because it keeps the distributions of a layer's
 inputs steady? Then it must stop helping when they are made to shift behind it.
 
+.. predict:: noisy BN - none, size 0.5
+   :yes: BN with noise
+   :opposite: the plain network without noise
+
+   BN is said to help because it keeps the distributions of a layer's inputs steady. Now noise
+   behind it shifts them at every step, more than those of a plain network shift by themselves.
+   Which network is more accurate: BN with this noise, or the plain network without any?
+
+   yes
+      If steadiness were what helps, it would be the plain network. But BN is ahead, although its
+      distributions shift more. So steadiness is not all of it. Nor is shift harmless: twice the
+      noise costs BN :effect:`BN - noisy BN, size 1.0`.
+
+   none or undecided
+      If steadiness were what helps, nothing of BN's lead would be left, and these runs show none
+      that matters. So here they do not speak against that idea.
+
+   opposite
+      The noise takes away more than BN's lead, as it should if steadiness were what helps. It does
+      not follow that this is the reason: noise does harm of its own.
+
 **In short.** With noise that shifts the distributions at every step, BN minus the plain network
 without noise is :finding:`noisy BN - none, size 0.5` where the noise is weak, and
 :finding:`noisy BN - none, size 1.0` where it is strong. Its distributions shift more from step to

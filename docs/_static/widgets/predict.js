@@ -1,0 +1,167 @@
+/* Predict, then see what came out: choose a verdict, place a number, or draw a curve. What was
+   predicted stays in this browser, under one name; where it may keep nothing, on this page. */
+(function () {
+  "use strict";
+  const { choice } = bnWidgets;
+  const KEPT = "bn-predictions";
+  let memory = {}; // by question, the guess and whether it was right
+
+  function remembered() {
+    try {
+      memory = JSON.parse(localStorage.getItem(KEPT)) ?? {};
+    } catch {} // refused, or not ours
+    return memory;
+  }
+
+  function keep() {
+    try {
+      localStorage.setItem(KEPT, JSON.stringify(memory));
+    } catch {}
+    showProgress();
+  }
+
+  const decimals = (step) => (String(step).split(".")[1] ?? "").length;
+
+  /* A number as the effects write it: a difference has its sign. */
+  function written(value, { step, difference }) {
+    const text = Math.abs(value).toFixed(decimals(step));
+    if (Number(text) === 0) return text;
+    return (value < 0 ? "\u2212" : difference ? "+" : "") + text;
+  }
+
+  /* Whether a point lies where it came out: in the interval, or near the estimate. */
+  const isNear = (value, { mean, low, high }, tolerance) =>
+    (low <= value && value <= high) || Math.abs(value - mean) <= tolerance;
+
+  /* The points below each other, a slider for each. The drawing behind them is stretched: 100 units
+     across, one down for each point; its strokes are not, and a stroke without length is a mark. */
+  function points({ guess, told }, data) {
+    const across = (value) =>
+      Math.min(100, Math.max(0, (100 * (value - data.low)) / (data.high - data.low))).toFixed(1);
+    const line = (kind, places) => `<path class="${kind}" d="M${places.map((place) => place.join(" ")).join("L")}"/>`;
+    const count = data.points.length;
+    const ticks = [0, 1, 2, 3, 4].map((k) => data.low + (k * (data.high - data.low)) / 4);
+    const grid = ticks.map((v) => line(v === 0 ? "bn-axis" : "bn-grid", [[across(v), 0], [across(v), count]]));
+    const mine = guess.map((value, i) => [across(value), i + 0.5]);
+    const bars = data.points.map(({ low, high }, i) => line("bn-bar", [[across(low), i + 0.5], [across(high), i + 0.5]]));
+    const marks = data.points.map(({ mean }, i) => line("bn-came", [[across(mean), i + 0.5], [across(mean), i + 0.5]]));
+    const rows = data.points.map(
+      ({ label }, i) => `<label><span>${label || data.axis}</span> <input class="bn-input" type="range" name="${i}"
+        min="${data.low}" max="${data.high}" step="${data.step}" value="${guess[i]}"
+        aria-valuetext="${written(guess[i], data)} ${data.unit}"></label>
+        <span class="bn-value" aria-hidden="true">${written(guess[i], data)}</span>`
+    );
+    return `<fieldset class="bn-points ${count > 1 ? "" : "bn-one"}" ${told ? "disabled" : ""}><legend>${data.axis}</legend>
+      <div class="bn-rows-drawn"><svg viewBox="0 0 100 ${count}" preserveAspectRatio="none" aria-hidden="true">${grid.join("")}
+      ${count > 1 ? line("bn-mine", mine) : ""}${told ? bars.join("") + marks.join("") : ""}</svg>${rows.join("")}</div>
+      <div class="bn-ticks" aria-hidden="true">${ticks.map((v) => `<span>${written(v, data)}</span>`).join("")}</div></fieldset>`;
+  }
+
+  function options({ guess, told }, { options, right, noun }) {
+    const labels = options.map(([value, words]) => [
+      value,
+      told && right.includes(value) ? `${words} <strong>(so it came out)</strong>` : words,
+    ]);
+    const html = choice("choice", `Your ${noun}`, labels, guess);
+    return `<div class="bn-options bn-input">${told ? html.replace("<fieldset", "<fieldset disabled") : html}</div>`;
+  }
+
+  function numbers({ guess }, data) {
+    if (data.options) return { right: data.right.includes(guess) };
+    const near = data.points.map((point, i) => isNear(guess[i], point, data.tolerance));
+    return { near, right: near.every(Boolean) };
+  }
+
+  function say({ guess, moved, told, asked }, { near, right }, data) {
+    const judged = right ? "<strong>Right.</strong>" : "It came out otherwise.";
+    if (told && data.hidden) return `${judged} It is ${data.points[0].text}.`;
+    if (told && data.options) {
+      const [, words] = data.options.find(([value]) => value === guess);
+      return `You predicted: ${words}. The verdict is: ${data.came}. ${judged}`;
+    }
+    if (told && near.length > 1) {
+      const hits = near.filter(Boolean).length;
+      return `${hits} of your ${near.length} points ${hits === 1 ? "lies" : "lie"} where they came out (the squares). ${judged}`;
+    }
+    if (told) return `You predicted ${written(guess[0], data)}. It is ${data.points[0].text}. ${judged}`;
+    if (asked && moved) return "Not yet. Try again, or open the hint.";
+    if (asked) return data.options ? "Choose one first." : "Move the circle first.";
+    const how = data.options ? "" : `Move ${data.points.length > 1 ? "each" : "the"} circle, with a pointer or the arrow keys.`;
+    return [how, data.rule, `Your ${data.noun} stays in this browser.`].filter(Boolean).join(" ");
+  }
+
+  const start = (data) => ({ guess: data.options ? "" : data.points.map(() => data.start) });
+
+  function change(state, name, value, data) {
+    if (name === "forget") return start(data);
+    if (name === "recall") return { guess: value, moved: true, told: true };
+    if (name === "tell") {
+      const enough = !data.hidden || numbers(state, data).right; // who is wrong may try again
+      return { ...state, asked: true, told: state.moved && enough };
+    }
+    const guess = data.options ? value : state.guess.map((old, i) => (String(i) === name ? Number(value) : old));
+    return { guess, moved: true };
+  }
+
+  function listen(root, apply, data) {
+    const answer = root.querySelector("details"); // an exercise has none
+    const isTold = () => root.querySelector("fieldset").disabled;
+    const read = () =>
+      data.options
+        ? root.querySelector(":checked").value
+        : [...root.querySelectorAll("[type=range]")].map((input) => Number(input.value));
+    const judge = (guess) => ({ guess, right: numbers({ guess }, data).right });
+
+    root.addEventListener("submit", () => {
+      apply(isTold() ? "forget" : "tell");
+      remembered();
+      if (isTold()) memory[data.key] = judge(read());
+      else delete memory[data.key];
+      keep();
+      if (answer) answer.open = isTold();
+    });
+
+    const { guess } = remembered()[data.key] ?? {};
+    const fits = data.options ? data.options.some(([value]) => value === guess) : guess?.length === data.points.length;
+    if (fits) {
+      apply("recall", guess);
+      memory[data.key] = judge(guess); // it may have come out otherwise this time
+      keep();
+    }
+  }
+
+  bnWidgets.define("predict", {
+    title: "Your prediction",
+    view: (state, _, data) => `${data.options ? options(state, data) : points(state, data)}
+      <p class="bn-input"><button type="submit" class="bn-button">${
+        state.told ? `Forget this ${data.noun}` : `This is my ${data.noun}`
+      }</button></p>`,
+    ...{ start, numbers, say, change, listen },
+  });
+
+  /* How far the reader is, where a page lists the questions. */
+  function showProgress() {
+    const known = remembered();
+    for (const box of document.querySelectorAll(".bn-progress")) {
+      const keys = JSON.parse(box.dataset.questions);
+      const done = keys.filter((key) => key in known);
+      const right = done.filter((key) => known[key].right);
+      box.querySelector(".bn-count").textContent = `${done.length} of ${keys.length} predicted, ${right.length} right.`;
+      box.querySelector("button").hidden = !done.length;
+      for (const mark of box.querySelectorAll("[data-key]")) {
+        const one = known[mark.dataset.key];
+        mark.textContent = one ? (one.right ? "predicted, right" : "predicted") : "";
+      }
+    }
+  }
+
+  if (typeof document !== "undefined") {
+    document.addEventListener("click", ({ target }) => {
+      if (!target.matches(".bn-progress button")) return;
+      memory = {};
+      keep();
+    });
+    addEventListener("pageshow", showProgress); // after a step back, too
+    document.addEventListener("DOMContentLoaded", showProgress);
+  }
+})();
