@@ -68,6 +68,7 @@ OUTCOMES = {
 }
 HEAD = "**Predict, before you read on.**"
 WORDS = {"none": "no difference that matters", "undecided": "these runs cannot tell"}
+SIZES = {"size open": ", and whether that matters is open", "small": ", but too little to matter"}
 SEVERAL = re.compile(r"\{([^{}]*)\}")
 OPTION = re.compile(r"^ {3}:(\w+): (.+)\n", re.MULTILINE)  # in a script
 SOLUTION = re.compile(
@@ -215,10 +216,13 @@ def first_view(data: dict[str, Any]) -> str:
 
 def options_of(effect: Effect, words: Mapping[str, str]) -> dict[str, Any]:
     """Return what the script needs to know where a verdict is chosen."""
+    right = [name for name, verdicts in OUTCOMES.items() if effect.verdict in verdicts]
+    direction = next(name for name in ("yes", "opposite", *right) if name in right)
+    size = next((told for ends, told in SIZES.items() if effect.verdict.endswith(ends)), "")
     return {
         "options": [[name, escape(words[name])] for name in OUTCOMES],
-        "right": [name for name, verdicts in OUTCOMES.items() if effect.verdict in verdicts],
-        "came": VERDICTS[effect.verdict].words,
+        "right": right,
+        "came": escape(f"{words[direction]}{size}"),
         "noun": "prediction",
     }
 

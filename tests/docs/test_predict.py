@@ -102,7 +102,7 @@ def js(expression, **values):
 # ---------------------------------------------------------------------------------------------
 
 
-def test_question_is_asked_and_only_the_outcome_of_this_build_is_explained(site):
+def test_question_offers_four_verdicts_and_only_what_came_out_is_explained(site):
     (box,), warnings = shown(site, CHOICE)
     assert not warnings
     assert box.p.get_text() == "Predict, before you read on. It is so. Which one is better?"
@@ -112,10 +112,6 @@ def test_question_is_asked_and_only_the_outcome_of_this_build_is_explained(site)
     assert "Because it is first" not in answer
     assert box.details.select_one(f'a[href="gallery/{RATE}.html"] .verdict-opposite')
     assert "open" not in box.details.attrs
-
-
-def test_reader_chooses_among_four_verdicts_in_the_words_of_the_question(site):
-    (box,), _ = shown(site, CHOICE)
     labels = [" ".join(label.get_text().split()) for label in box.select("form label")]
     assert labels == [
         "the first",
@@ -124,7 +120,23 @@ def test_reader_chooses_among_four_verdicts_in_the_words_of_the_question(site):
         "these runs cannot tell",
     ]
     data = data_of(box)
-    assert (data["right"], data["came"]) == (["opposite"], "the opposite")
+    assert (data["right"], data["came"]) == (["opposite"], "the second")
+
+
+@pytest.mark.parametrize(
+    ("treated", "came"),
+    [
+        ([3.0, 3.1, 3.2], "A"),
+        ([1.0, 1.3, 0.8], "A, and whether that matters is open"),
+        ([-0.3, -0.3, -0.4], "B, but too little to matter"),
+        ([0.0, 0.0, 0.1], "no difference that matters"),
+        ([5.0, -5.0, 0.0], "these runs cannot tell"),
+    ],
+)
+def test_what_came_out_is_said_in_the_words_of_the_choices(treated, came):
+    one = compare("a", treated, [0.0, 0.1, -0.1], unit="points", smallest=1.0)
+    told = predict.options_of(one, predict.WORDS | {"yes": "A", "opposite": "B"})
+    assert told["came"] == came
 
 
 @pytest.mark.parametrize("verdict", VERDICTS)
@@ -193,19 +205,17 @@ def test_scale_that_cannot_be_drawn_is_refused(argument):
         predict.scale(argument)
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "message"),
-    [
-        ("change_the_rate: turned", "change_the_rate: {turned, turned}", "needs a scale"),
-        (":yes: the first\n", "", "the option 'yes' is missing, or a scale"),
-        (":yes: the first", ":scale: 0 8 1", "the option 'axis' is missing"),
-        ("change_the_rate: turned", "change_the_rate: straight", "has no effect 'straight'"),
-        (CHOICE.split("?")[1], "\n```", "expected a question, and then a list"),
-    ],
-)
-def test_question_that_cannot_be_asked_is_a_warning(site, old, new, message):
-    _, warnings = shown(site, CHOICE.replace(old, new, 1))
-    assert message in warnings
+def test_question_that_cannot_be_asked_is_a_warning(site):
+    site.measure(RATE, turned=[-3.0, -3.1, -3.2], large=[3.0, 3.1, 3.2])
+    wrong = {
+        "a curve needs a scale": ("rate: turned", "rate: {turned, large}"),
+        "the option 'yes' is missing, or a scale": (":yes: the first\n", ""),
+        "the option 'axis' is missing": (":yes: the first", ":scale: 0 8 1"),
+        "has no effect 'straight'": ("rate: turned", "rate: straight"),
+        "expected a question, and then a list": (CHOICE.split("?")[1], "\n```"),
+    }
+    _, warnings = shown(site, "\n\n".join(CHOICE.replace(*change, 1) for change in wrong.values()))
+    assert [message for message in wrong if message not in warnings] == []
 
 
 def test_missing_effect_is_a_gap_while_one_page_is_built(site, monkeypatch):

@@ -60,7 +60,7 @@
   function options({ guess, told }, { options, right, noun }) {
     const labels = options.map(([value, words]) => [
       value,
-      told && right.includes(value) ? `${words} <strong>(so it came out)</strong>` : words,
+      `<span>${words}${told && right.includes(value) ? " <strong>(so it came out)</strong>" : ""}</span>`,
     ]);
     const html = choice("choice", `Your ${noun}`, labels, guess);
     return `<div class="bn-options bn-input">${told ? html.replace("<fieldset", "<fieldset disabled") : html}</div>`;
@@ -73,17 +73,16 @@
   }
 
   function say({ guess, moved, told, asked }, { near, right }, data) {
-    const judged = right ? "<strong>Right.</strong>" : "It came out otherwise.";
-    if (told && data.hidden) return `${judged} It is ${data.points[0].text}.`;
+    const judged = right ? " <strong>Right.</strong>" : "";
     if (told && data.options) {
       const [, words] = data.options.find(([value]) => value === guess);
-      return `You predicted: ${words}. The verdict is: ${data.came}. ${judged}`;
+      return `You predicted: ${words}. It came out: ${data.came}.${judged}`;
     }
     if (told && near.length > 1) {
       const hits = near.filter(Boolean).length;
-      return `${hits} of your ${near.length} points ${hits === 1 ? "lies" : "lie"} where they came out (the squares). ${judged}`;
+      return `${hits} of your ${near.length} points ${hits === 1 ? "lies" : "lie"} where they came out (the squares).${judged}`;
     }
-    if (told) return `You predicted ${written(guess[0], data)}. It is ${data.points[0].text}. ${judged}`;
+    if (told) return `Your ${data.noun} is ${written(guess[0], data)}. It came out as ${data.points[0].text}.${judged}`;
     if (asked && moved) return "Not yet. Try again, or open the hint.";
     if (asked) return data.options ? "Choose one first." : "Move the circle first.";
     const how = data.options ? "" : `Move ${data.points.length > 1 ? "each" : "the"} circle, with a pointer or the arrow keys.`;
