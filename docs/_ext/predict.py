@@ -223,7 +223,6 @@ def options_of(effect: Effect, words: Mapping[str, str]) -> dict[str, Any]:
         "options": [[name, escape(words[name])] for name in OUTCOMES],
         "right": right,
         "came": escape(f"{words[direction]}{size}"),
-        "noun": "prediction",
     }
 
 
@@ -243,7 +242,6 @@ def points_of(effects: Mapping[str, Effect], on: Scale, axis: str) -> dict[str, 
         "difference": True,
         "tolerance": on.tolerance,
         "rule": rule,
-        "noun": "prediction",
     }
 
 
@@ -252,7 +250,7 @@ def solution_of(value: float, on: Scale, axis: str) -> dict[str, Any]:
     text = f"{value:.6g}"
     point = {"label": "", "mean": value, "low": value, "high": value, "text": text}
     half = on.step * 0.501  # the nearest place on the scale
-    told = {"points": [point], "tolerance": half, "noun": "answer", "hidden": True}
+    told = {"points": [point], "tolerance": half, "exercise": True}
     return {**placed(on, axis, ""), **told}
 
 

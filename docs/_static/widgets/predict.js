@@ -20,6 +20,8 @@
     showProgress();
   }
 
+  const noun = (data) => (data.exercise ? "answer" : "prediction");
+
   const decimals = (step) => (String(step).split(".")[1] ?? "").length;
 
   /* A number as the effects write it: a difference has its sign. */
@@ -57,12 +59,12 @@
       <div class="bn-ticks" aria-hidden="true">${ticks.map((v) => `<span>${written(v, data)}</span>`).join("")}</div></fieldset>`;
   }
 
-  function options({ guess, told }, { options, right, noun }) {
+  function options({ guess, told }, { options, right }) {
     const labels = options.map(([value, words]) => [
       value,
       `<span>${words}${told && right.includes(value) ? " <strong>(so it came out)</strong>" : ""}</span>`,
     ]);
-    const html = choice("choice", `Your ${noun}`, labels, guess);
+    const html = choice("choice", "Your prediction", labels, guess);
     return `<div class="bn-options bn-input">${told ? html.replace("<fieldset", "<fieldset disabled") : html}</div>`;
   }
 
@@ -82,11 +84,11 @@
       const hits = near.filter(Boolean).length;
       return `${hits} of your ${near.length} points ${hits === 1 ? "lies" : "lie"} where they came out (the squares).${judged}`;
     }
-    if (told) return `Your ${data.noun} is ${written(guess[0], data)}. It came out as ${data.points[0].text}.${judged}`;
+    if (told) return `Your ${noun(data)} is ${written(guess[0], data)}. It came out as ${data.points[0].text}.${judged}`;
     if (asked && moved) return "Not yet. Try again, or open the hint.";
     if (asked) return data.options ? "Choose one first." : "Move the circle first.";
     const how = data.options ? "" : `Move ${data.points.length > 1 ? "each" : "the"} circle, with a pointer or the arrow keys.`;
-    return [how, data.rule, `Your ${data.noun} stays in this browser.`].filter(Boolean).join(" ");
+    return [how, data.rule, `Your ${noun(data)} stays in this browser.`].filter(Boolean).join(" ");
   }
 
   const start = (data) => ({ guess: data.options ? "" : data.points.map(() => data.start) });
@@ -95,7 +97,7 @@
     if (name === "forget") return start(data);
     if (name === "recall") return { guess: value, moved: true, told: true };
     if (name === "tell") {
-      const enough = !data.hidden || numbers(state, data).right; // who is wrong may try again
+      const enough = !data.exercise || numbers(state, data).right; // who is wrong may try again
       return { ...state, asked: true, told: state.moved && enough };
     }
     const guess = data.options ? value : state.guess.map((old, i) => (String(i) === name ? Number(value) : old));
@@ -133,7 +135,7 @@
     title: "Your prediction",
     view: (state, _, data) => `${data.options ? options(state, data) : points(state, data)}
       <p class="bn-input"><button type="submit" class="bn-button">${
-        state.told ? `Forget this ${data.noun}` : `This is my ${data.noun}`
+        state.told ? `Forget this ${noun(data)}` : `This is my ${noun(data)}`
       }</button></p>`,
     ...{ start, numbers, say, change, listen },
   });
