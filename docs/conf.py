@@ -17,6 +17,7 @@ extensions = [
     "unchanged",
     "plain_files",
     "katex",
+    "symbols",
     "search_engine",
     "search_index",
     "evidence_roles",

@@ -20,10 +20,13 @@ from sphinx.util.math import get_node_equation_number
 PRELOAD = '\n<link data-rel="preload" href="{}" as="font" type="font/woff2" crossorigin>'
 
 
-def to_html(self: Any, tex: str, node: nodes.Node, *, display: bool) -> str:
-    """Render a formula, or say where it cannot be read."""
+def to_html(self: Any, node: nodes.Element, *, display: bool) -> str:
+    """Render a formula, or say where it cannot be read; its symbols may be marked (symbols.py)."""
+    tex, marked = node.astext(), node.get("marked", "")
+    if display:
+        tex, marked = as_displayed(node, tex), as_displayed(node, marked)
     try:
-        return katex_engine.render(tex, self.config.katex_macros, display=display)
+        return katex_engine.render(tex, self.config.katex_macros, display=display, marked=marked)
     except ValueError as error:
         source, line = get_source_line(node)
         raise SphinxError(f"{source}:{line}: {error}\n{tex}") from error
@@ -31,7 +34,7 @@ def to_html(self: Any, tex: str, node: nodes.Node, *, display: bool) -> str:
 
 def visit_inline(self: Any, node: nodes.math) -> None:
     """Write a formula within a line."""
-    html = to_html(self, node.astext(), node, display=False)
+    html = to_html(self, node, display=False)
     self.body.append(self.starttag(node, "span", "", CLASS="math") + html + "</span>")
     raise nodes.SkipNode
 
@@ -42,7 +45,7 @@ def visit_block(self: Any, node: nodes.math_block) -> None:
     label = f"Equation {number}".strip()
     self.body.append(self.starttag(node, "div", CLASS="math"))
     self.body.append(f'<div class="equation" role="group" tabindex="0" aria-label="{label}">')
-    self.body.append(to_html(self, as_displayed(node), node, display=True) + "</div>")
+    self.body.append(to_html(self, node, display=True) + "</div>")
     if number:
         self.body.append(f'<span class="eqno">({number})')
         self.add_permalink_ref(node, "Link to this equation")
@@ -51,9 +54,9 @@ def visit_block(self: Any, node: nodes.math_block) -> None:
     raise nodes.SkipNode
 
 
-def as_displayed(node: nodes.math_block) -> str:
+def as_displayed(node: nodes.Element, tex: str) -> str:
     """Return the TeX of a block: its lines aligned, and numbered by Sphinx alone."""
-    tex = re.sub(r"\\(begin|end)\{(align|alignat|equation|gather)\}", r"\\\1{\2*}", node.astext())
+    tex = re.sub(r"\\(begin|end)\{(align|alignat|equation|gather)\}", r"\\\1{\2*}", tex)
     if node.get("nowrap") or node.get("no-wrap"):
         return tex
     parts = [

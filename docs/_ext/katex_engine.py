@@ -22,6 +22,13 @@ FONTS_OF_ALL = ("KaTeX_Main-Regular", "KaTeX_Math-Italic")
 # "error" also refuses what KaTeX would accept and LaTeX would not.
 RENDER = """katex.renderToString(dukpy.tex, {displayMode: dukpy.display, macros: dukpy.macros,
                                              strict: "error", output: "htmlAndMathml"})"""
+# The marks of symbols are no LaTeX. Nothing else of that kind is trusted.
+RENDER_MARKED = """katex.renderToString(dukpy.tex, {
+  displayMode: dukpy.display, macros: dukpy.macros, output: "html",
+  trust: function (context) { return context.command === "\\\\htmlData"; },
+  strict: function (code) { return code === "htmlExtension" ? "ignore" : "error"; }})"""
+FOR_THE_EYE = '<span class="katex-html"'
+ENCLOSING = re.compile(r' class="enclosing(?: mtight)?"(?= data-s)')  # no style sheet knows it
 
 
 @functools.cache
@@ -32,16 +39,35 @@ def interpreter() -> dukpy.JSInterpreter:
     return engine
 
 
-def render(tex: str, macros: dict[str, str], *, display: bool) -> str:
-    """Return the HTML of a formula, MathML for screen readers included.
+def render(tex: str, macros: dict[str, str], *, display: bool, marked: str = "") -> str:
+    r"""Return the HTML of a formula, MathML for screen readers included.
+
+    Parameters
+    ----------
+    tex : str
+        The formula.
+    macros : dict of str to str
+        What commands of ours stand for.
+    display : bool
+        Whether it is a block of its own.
+    marked : str
+        The same with its symbols marked, as ``\htmlData{s=...}{...}``: for the eye alone.
 
     Raises
     ------
     ValueError
         If KaTeX cannot read the formula.
     """
+    html = _run(RENDER, tex, macros, display)
+    if marked in ("", tex):
+        return html
+    seen = ENCLOSING.sub("", _run(RENDER_MARKED, marked, macros, display))
+    return html.partition(FOR_THE_EYE)[0] + "".join(seen.partition(FOR_THE_EYE)[1:])
+
+
+def _run(script: str, tex: str, macros: dict[str, str], display: bool) -> str:
     try:
-        return str(interpreter().evaljs(RENDER, tex=tex, macros=macros, display=display))
+        return str(interpreter().evaljs(script, tex=tex, macros=macros, display=display))
     except dukpy.JSRuntimeError as error:
         raise ValueError(str(error).splitlines()[0]) from error
 

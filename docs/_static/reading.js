@@ -1,11 +1,13 @@
 // What style sheets cannot do for a reader.
 
-// An equation that scrolls can be reached by keyboard; one that does not scroll is no stop on the
-// way. Without this script all of them are (tabindex in the page).
+// An equation that scrolls, or whose symbols answer (symbols.js), can be reached by keyboard; another
+// is no stop on the way. Without this script all of them are (tabindex in the page).
 const observer = new ResizeObserver(entries => {
   for (const { target } of entries) {
     const box = target.closest(".equation");
-    if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
+    const scrolls = box.scrollWidth > box.clientWidth;
+    box.classList.toggle("whole", !scrolls);
+    if (scrolls || box.querySelector("[data-s]")) box.tabIndex = 0;
     else box.removeAttribute("tabindex");
   }
 });

@@ -7,7 +7,8 @@ import pytest
 # Nobody reaches what is folded away, whatever it has.
 BOXES = """() => [...document.querySelectorAll(".math > .equation")]
   .filter(box => !box.closest("details:not([open])"))
-  .map(box => [box.scrollWidth > box.clientWidth, box.hasAttribute("tabindex")])"""
+  .map(box => [box.scrollWidth > box.clientWidth, box.hasAttribute("tabindex"),
+               Boolean(box.querySelector("[data-s]"))])"""
 
 
 GALLERY_PAGE = "gallery/02_inside_a_network/plot_02_follow_the_signal.html"
@@ -32,13 +33,13 @@ def test_what_people_come_for_stands_in_one_row_at_the_top(width, open_page):
 
 @pytest.mark.parametrize("path", ["derivations/depth.html", "derivations/inference.html"])
 @pytest.mark.parametrize("width", [375, 1280])
-def test_what_scrolls_is_a_tab_stop_and_nothing_else(path, width, open_page):
+def test_equation_that_scrolls_or_answers_is_a_tab_stop_and_no_other(path, width, open_page):
     page = open_page(path, width=width)
     page.wait_for_timeout(200)
     boxes = page.evaluate(BOXES)
     assert boxes
-    assert all(scrolls == stop for scrolls, stop in boxes)
-    assert any(scrolls for scrolls, _ in boxes) == (width == 375)
+    assert all((scrolls or answers) == stop for scrolls, stop, answers in boxes)
+    assert any(scrolls for scrolls, *_ in boxes) == (width == 375)
 
 
 def test_code_stands_beside_its_equation_and_on_a_telephone_below_it(open_page):
