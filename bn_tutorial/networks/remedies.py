@@ -36,7 +36,7 @@ class GatheredBatchNorm1d(nn.BatchNorm1d):
 
     Notes
     -----
-    The plain form of what Yao et al. 2021, "Cross-Iteration Batch Normalization", start from, who
+    The plain form that Yao et al. 2021, "Cross-Iteration Batch Normalization", begin with; they
     also correct the older statistics for the steps since then.
 
     Examples

@@ -287,4 +287,4 @@ assert codes[0] == "stale-statistics"
 #
 # **Try it.** Set ``STEPS`` to 480: which of the lines catches up, and which does not?
 #
-# Next: :doc:`count the bytes that the layer moves </gallery/01_by_hand/plot_06_count_the_bytes>`.
+# Next: :doc:`mend small batches <plot_05_mend_small_batches>`.
