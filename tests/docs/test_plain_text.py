@@ -247,10 +247,9 @@ def surroundings():
     """A function that returns what the text of any of our scripts may refer to."""
     sources = parse_file(str(ROOT / "docs/references.bib"))
     titles = dict.fromkeys(PAGES, "A title")
-    faults = "".join(path.read_text("utf-8") for path in ROOT.glob("docs/faults/*.md"))
-    labels = {
-        name: ("faults/a", name, "A title") for name in re.findall(r"^\((.+)\)=$", faults, re.M)
-    }
+    pages = [*ROOT.glob("docs/*.md"), *ROOT.glob("docs/*/*.md")]
+    text = "".join(page.read_text("utf-8") for page in pages)
+    labels = {name: ("a/page", name, "A title") for name in re.findall(r"^\((.+)\)=$", text, re.M)}
     return lambda name: Around(f"gallery/{name}", None, sources, titles, labels=labels)
 
 
