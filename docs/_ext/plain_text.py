@@ -24,7 +24,7 @@ from bn_tutorial.lab.evidence import Saved
 
 ROLE = re.compile(r":(?P<role>[a-z:]+):`(?P<text>[^`]+)`")
 TARGET = re.compile(r"(?P<words>.*?)\s*<(?P<target>[^<>]*)>")
-DIRECTIVE = re.compile(r"^\.\. (?P<name>[\w-]+)::[^\n]*\n?", re.MULTILINE)
+DIRECTIVE = re.compile(r"^\.\. (?P<name>[\w-]+):: ?(?P<after>[^\n]*)\n?", re.MULTILINE)
 PREDICTION = re.compile(r"^\.\. predict:: .+\n(?:(?: {3}.*)?\n)+", re.MULTILINE)
 STRIPPED = re.compile(r"(?<![:`])`(?=[^`<>]+\s<[\w-]+>`)")  # of a link whose role was taken away
 LEAD = "*(The main figure, which shows it, is drawn further down.)*\n"
@@ -128,6 +128,8 @@ def plain(text: str, around: Around) -> str:
         return show(inner, around)
 
     def block(found: re.Match[str]) -> str:
+        if found["name"] == "math":  # one of a line; sphinx-gallery knows it in notebooks
+            return f"$${found['after']}$$\n"
         if found["name"] != "lead-figure":
             raise ValueError(f"plain text cannot show .. {found['name']}::")
         return LEAD

@@ -201,6 +201,8 @@ half = 1 / 2
 # -------
 # :math:`1/n`
 #
+# .. math:: \\frac{1}{n}
+#
 # A short line
 # that stands.
 #
@@ -225,6 +227,8 @@ half = 1 / 2
 # Heading
 # -------
 # $1/n$
+#
+# $$\\frac{1}{n}$$
 #
 # A short line
 # that stands.
