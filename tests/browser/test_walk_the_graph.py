@@ -90,7 +90,7 @@ def numbers(texts):
 
 def shown(root, selector):
     """The numbers of the elements, as they stand there."""
-    return numbers(root.locator(selector).all_inner_texts())
+    return numbers(root.locator(selector).all_text_contents())
 
 
 def close(left, right):

@@ -44,7 +44,7 @@
     ["xmu", "Subtract it from each value; what is left adds up to zero."],
     ["var", "The mean of the squares, the variance, says how far the values lie apart."],
     ["r", "One over its root; ε keeps that finite when all values are equal."],
-    ["xhat", "Multiply each by r: whatever the batch was, its variance is now almost 1."],
+    ["xhat", "Multiply each by r: as long as ε is small, the variance is now almost 1."],
     ["y", "Then γ chooses a new spread, and β a new mean."],
     ["dy", "Now turn round: the layers above give us dy, how the loss changes with each output."],
     ["dbeta", "β is added to each output, with slope 1: its gradient is the sum of all dy."],
@@ -52,7 +52,7 @@
     ["dxhat", "Each x̂ feeds its own y alone, with slope γ: multiply; there is nothing to add."],
     ["dr", "One r serves all samples: multiply by each slope, and add what comes back from all."],
     ["dvar", "σ² feeds r alone; the slope is negative, because r falls when the variance grows."],
-    ["dxmu", "Two ways out: what comes back through x̂ and what comes back through σ² are added."],
+    ["dxmu", "Two ways out: what comes back through x̂ and through σ² is added."],
     ["dmu", "μ is subtracted from each value: slope −1, and a sum over the samples again."],
     ["dx", "Two ways out again, straight to x − μ and through the mean; all dx add up to zero."],
   ];
@@ -154,10 +154,10 @@
     const added = ({ heads, rows }, head, value) => {
       const ends = rows.map((_, i) => sum(rows.slice(0, i + 1).map(([, cells]) => cells.at(-1))));
       const running = rows.map(([i, cells], j) => [i, cells, [[ends[j - 1] ?? 0, ends[j]]]]);
-      return mean({ heads, rows: running }, `sum: ${head}`, value);
+      return { ...mean({ heads, rows: running }, `sum: ${head}`, value), adds: true };
     };
     const ways = ({ heads, rows }) => ({
-      heads,
+      ...{ heads, adds: true },
       rows: rows.map(([i, cells]) => [i, cells, [[0, cells[0]], [cells[0], cells[2]]]]),
     });
     const [square, byGamma] = [times(n.xmu, n.xmu), times(n.dy, n.xhat)];
@@ -172,9 +172,9 @@
       y: () => table(["x̂", "y"], n.xhat, n.y),
       dy: () => table(["dy"], n.dy),
       dbeta: () => added(table(["dy"], n.dy), "dβ", n.dbeta),
-      dgamma: () => added(table(["dy", "slope x̂", "product"], n.dy, n.xhat, byGamma), "dγ", n.dgamma),
+      dgamma: () => added(table(["dy", "slope", "product"], n.dy, n.xhat, byGamma), "dγ", n.dgamma),
       dxhat: () => table(["dy", "dx̂"], n.dy, n.dxhat),
-      dr: () => added(table(["dx̂", "slope x − μ", "product"], n.dxhat, n.xmu, byR), "dr", n.dr),
+      dr: () => added(table(["dx̂", "slope", "product"], n.dxhat, n.xmu, byR), "dr", n.dr),
       dvar: () => table(["dr", "dσ²"], n.dr, n.dvar),
       dxmu: () => ways(table(["by x̂", "by σ²", "sum"], n.direct, n.spread, n.dxmu)),
       dmu: () => added(table(["d(x − μ)", "times −1"], n.dxmu, byMu), "dμ", n.dmu),
@@ -183,7 +183,7 @@
   }
 
   function worked(name, n) {
-    const { heads, rows } = calculation(name, n);
+    const { heads, rows, adds } = calculation(name, n);
     const ends = rows.flatMap(([, , bars]) => bars.flat());
     const [low, high] = [Math.min(0, ...ends), Math.max(0, ...ends)];
     const place = (v) => 2 + (96 * (v - low)) / (high - low || 1);
@@ -197,8 +197,10 @@
         ${bars.map(bar).join("")}<path class="bn-sum" d="M${place(bars.at(-1)[1])} 1V17"/></svg></td></tr>`
     );
     const head = heads.map((text) => `<th scope="col">${text}</th>`).join("");
-    return `<div class="bn-work${NAMES.indexOf(name) < TURN ? " bn-forward" : ""}"><table><thead><tr><th scope="col">sample</th>${head}<td class="bn-bits"></td></tr>
-      </thead><tbody>${body.join("")}</tbody></table></div>`;
+    const kind = NAMES.indexOf(name) < TURN ? "bn-work bn-forward" : "bn-work";
+    return `<div class="${kind}"><table><thead><tr><th scope="col">sample</th>${head}
+      ${adds ? '<th scope="col" class="bn-bits">added up</th>' : '<td class="bn-bits"></td>'}</tr></thead>
+      <tbody>${body.join("")}</tbody></table></div>`;
   }
 
   function view({ at, x, dy, gamma, beta, exponent }, n) {
@@ -211,7 +213,8 @@
     return `<div class="bn-go bn-input"><button type="button" data-go="-1" aria-disabled="${!at}">‹ Back</button>
       <button type="button" data-go="1">${at < STEPS.length - 1 ? "Next ›" : "Start again"}</button></div>
       <div class="bn-columns"><div class="bn-figure">${picture(at, n)}
-      <p class="bn-legend">In a node: its values, samples 1 to 4 from left to right; in bold below them, their gradients.</p></div><div class="bn-side">${worked(NAMES[at], n)}
+      <p class="bn-legend">In a node: its values, samples 1 to 4 from left to right; in bold below
+      them, their gradients.</p></div><div class="bn-side">${worked(NAMES[at], n)}
       <fieldset class="bn-choice bn-pairs bn-input"><legend>Change the numbers</legend>${pairs.join("")}
       ${one("gamma", "γ", gamma, { min: -2, max: 2 })}${one("beta", "β", beta, { min: -2, max: 2 })}
       ${one("exponent", "ε", exponent, { min: -5, max: 0, step: 1, text: `1e${exponent}` })}</fieldset></div></div>`;
