@@ -170,11 +170,13 @@ def rows(document: nodes.document) -> Iterator[Symbol]:
 
 
 def symbols(app: Sphinx) -> list[Symbol]:
-    """Return the symbols of the table with the gradients: after those that have rows."""
+    """Return the symbols of the table, and the gradients that have no rows of their own."""
     if TABLE not in app.env.all_docs:
         return []
     found = list(rows(app.env.get_doctree(TABLE)))
-    return found + [symbol.gradient() for symbol in found if symbol.shape]
+    gradients = [symbol.gradient() for symbol in found if symbol.shape]
+    keys = {symbol.key for symbol in found}
+    return found + [gradient for gradient in gradients if gradient.key not in keys]
 
 
 def vocabulary(app: Sphinx, page: str) -> Vocabulary | None:

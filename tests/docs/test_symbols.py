@@ -27,6 +27,7 @@ NOTATION = r"""# Notation
 | $x - \mu$ | `xmu` | that of $x$ | centered input |
 | $m$ | `m` | | values that share one mean |
 | $a$ | `a` | | nothing in particular |
+| $\d x$ | `dx` | that of $x$ | what comes back |
 
 On one page:
 
@@ -188,6 +189,7 @@ def test_every_mark_has_a_hint_with_name_meaning_and_shape(site):
         r"\d \mu dmu gradient of the loss with respect to \mu (mean over the batch); shape (C)"
     )
     assert said["dmu"].get_text() == gradient
+    assert said["dx"].get_text() == r"\d x dx what comes back; shape that of x"  # has a row
 
 
 def test_site_without_a_table_has_no_marks(tmp_path):
