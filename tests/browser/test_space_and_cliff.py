@@ -315,6 +315,7 @@ def test_one_way_at_a_time_can_be_shown(touch):
     for way, seen in {"forward": (1, 0), "backward": (0, 1), "both": (1, 1)}.items():
         root.get_by_label(way, exact=True).check()
         assert (root.locator(forward).count(), root.locator(backward).count()) == seen
+        assert ("dx is" in said(root)) == (way != "forward")
 
 
 def test_longer_gradient_than_the_drawing_has_room_for_is_called_so(touch):

@@ -45,7 +45,7 @@
   const FRONT = [2, -1, -1].map((v) => v / Math.sqrt(6));
   const SIDE = [0, 1, -1].map((v) => v / Math.sqrt(2));
 
-  /* How a point in space is seen from where we look. */
+  /* Where a point in space is seen. */
   function camera({ turn, tilt }) {
     const [t, up] = [(turn * Math.PI) / 180, (tilt * Math.PI) / 180];
     return (point) => {
@@ -59,7 +59,7 @@
   const written = ([x, y]) => `${x.toFixed(1)} ${y.toFixed(1)}`;
   const line = (kind, ...places) => `<path class="${kind}" d="M${places.map(written).join("L")}"/>`;
 
-  /* A line with a head; of a short one the head alone is seen, of none nothing. */
+  /* A line with a head. */
   function arrow(kind, from, to) {
     const along = plus(to, from, -1);
     const length = size(along);
@@ -73,43 +73,45 @@
   const text = (words, [x, y], kind = "") =>
     `<text class="bn-halo ${kind}" x="${x.toFixed(1)}" y="${(y + 4).toFixed(1)}">${words}</text>`;
 
-  /* A name a little beyond the tip of an arrow. */
+  /* A name beyond the tip of an arrow. */
   function name(words, from, to) {
     const along = plus(to, from, -1);
     const out = plus(to, along, 13 / Math.max(size(along), 1));
     return text(words, out, out[0] < from[0] - 8 ? "bn-end" : out[0] < from[0] + 8 ? "bn-middle" : "");
   }
 
-  /* A circle in the plane without a mean: the half that is nearer to us is drawn thicker. */
+  /* A circle in the plane; its half that is nearer to us is thicker. */
   function rim(radius, tilt, kind) {
     const [x, y] = [UNIT * radius, UNIT * radius * Math.sin((tilt * Math.PI) / 180)];
     const half = (sweep) => `M${LEFT - x} ${TOP}a${x} ${y} 0 0 ${sweep} ${2 * x} 0`;
     return `<path class="${kind}" d="${half(1)}"/><path class="${kind} bn-near" d="${half(0)}"/>`;
   }
 
-  function forward({ x, xmu, xhat, y, dx }, at) {
-    const [place, origin] = [at(x), at([0, 0, 0])];
-    const [flat, tip, [outX, outY]] = [at(xmu), at(xhat), at(y)];
+  /* What both ways need: x, and xhat. */
+  function points({ x, xhat, dx }, at) {
+    const [origin, place, tip] = [at([0, 0, 0]), at(x), at(xhat)];
     const aside = plus(place, at(plus(x, dx)), -1); // the name goes where dx does not
     const beside = size(aside) > 1 ? plus(place, aside, 16 / size(aside)) : plus(place, [0, -14]);
-    return `${line("bn-link", place, flat)}${arrow("bn-b", origin, tip)}
-      ${line("bn-b bn-ray bn-fine", origin, [outX, outY])}
+    return `${arrow("bn-b", origin, tip)}${text("x̂", plus(tip, [0, 17]), "bn-middle")}
+      <circle class="bn-x" cx="${place[0].toFixed(1)}" cy="${place[1].toFixed(1)}" r="6"/>${text("x", beside, "bn-middle")}`;
+  }
+
+  function forward({ x, xmu, y }, at) {
+    const [flat, [outX, outY]] = [at(xmu), at(y)];
+    return `${line("bn-link", at(x), flat)}${line("bn-b bn-ray bn-fine", at([0, 0, 0]), [outX, outY])}
       <circle class="bn-x" cx="${flat[0].toFixed(1)}" cy="${flat[1].toFixed(1)}" r="4"/>
-      <circle class="bn-x" cx="${place[0].toFixed(1)}" cy="${place[1].toFixed(1)}" r="6"/>
       <path class="bn-y" d="M${written([outX - 5, outY - 5])}h10v10h-10Z"/>
-      ${text("x", beside, "bn-middle")}${text("x − μ", plus(flat, [-8, 12]), "bn-end")}
-      ${text("x̂", plus(tip, [0, 17]), "bn-middle")}${text("y", [outX + 9, outY])}`;
+      ${text("x − μ", plus(flat, [-8, 12]), "bn-end")}${text("y", [outX + 9, outY])}`;
   }
 
   function backward({ x, xhat, dy, level, tangent, dx }, at) {
     const [foot, place] = [at(xhat), at(x)];
     const [tip, flat, left] = [dy, level, tangent].map((v) => at(plus(xhat, v)));
     const end = at(plus(x, dx, Math.min(1, LONGEST / Math.max(size(dx), 1e-9))));
-    const drawn = size(dx) > 0.005;
     return `${line("bn-link", tip, flat, left)}${arrow("bn-up", foot, tip)}
-      ${arrow("bn-slim bn-d", foot, left)}${drawn ? arrow("bn-d", place, end) : ""}
+      ${arrow("bn-slim bn-d", foot, left)}${arrow("bn-d", place, end)}
       ${name("dy", foot, tip)}${size(tangent) > 0.1 ? name("P dy", foot, left) : ""}
-      ${drawn ? name(size(dx) > LONGEST ? "dx (longer)" : "dx", place, end) : ""}`;
+      ${size(dx) > 0.005 ? name(size(dx) > LONGEST ? "dx (longer)" : "dx", place, end) : ""}`;
   }
 
   function picture(state, numbers) {
@@ -127,7 +129,7 @@
       ${axes.join("")}${arrow("bn-faint", origin, ones)}${state.tilt < 80 ? name("1, 1, 1", origin, ones) : ""}
       ${rim(Math.sqrt(3), state.tilt, "bn-rim")}
       ${inside < 1.7 && inside > 0.05 ? rim(inside, state.tilt, "bn-rim bn-inner") : ""}
-      ${state.show === "backward" ? "" : forward(numbers, at)}
+      ${points(numbers, at)}${state.show === "backward" ? "" : forward(numbers, at)}
       ${state.show === "forward" ? "" : backward(numbers, at)}
       <text class="bn-input" x="4" y="${HEIGHT - 6}">drag to turn</text></svg>`;
   }
@@ -139,7 +141,7 @@
 
   function table(numbers) {
     const lines = ROWS.map(([words, key]) => {
-      const cells = [...numbers[key], size(numbers[key])].map((v) => `<td>${fixed(v, Math.abs(v) < 99.995 ? 2 : 0)}</td>`);
+      const cells = [...numbers[key], size(numbers[key])].map((v) => `<td>${fixed(v, Math.abs(v) < 100 ? 2 : 0)}</td>`);
       return `<tr><th scope="row">${words}</th>${cells.join("")}</tr>`;
     });
     const heads = ["sample", "1", "2", "3", "length"].map((words) => `<th scope="col">${words}</th>`);
@@ -167,7 +169,7 @@
       </div></div></div>${table(numbers)}`;
   }
 
-  function say({ gamma }, { xhat, dx, level, variance }) {
+  function say({ gamma, show }, { xhat, y, dx, level, variance }) {
     const [out, length] = [size(xhat), size(dx)];
     const where =
       out > 1.725 ? "x̂ lies on the circle, at 1.73 (√3) from the centre." :
@@ -179,7 +181,7 @@
       gamma === 0 ? "γ is 0: no gradient passes." :
       size(level) < 0.005 ? "No gradient is left: dy was all mean." :
       "No gradient is left: without its mean, dy was all along x̂.";
-    return `${where} ${left}`;
+    return `${where} ${show === "forward" ? `γ takes it to y, at ${fixed(size(y))}.` : left}`;
   }
 
   /* All three samples together; where one would leave its slider, nothing moves. */
