@@ -231,4 +231,4 @@ assert intensity < 1  # fewer operations than bytes: memory is the limit
 # **Try it.** Add ``(64, 64)`` at the front of ``shapes``: so small a batch fits into the cache, and
 # what takes the time is to call the functions.
 #
-# Next: :doc:`ask whose rate it is </gallery/06_why_it_works/plot_01_ask_whose_rate_it_is>`.
+# Next: :doc:`fuse the passes </gallery/01_by_hand/plot_07_fuse_the_passes>`.
