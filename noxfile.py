@@ -107,7 +107,7 @@ def examine(session: nox.Session) -> None:
 
 @nox.session
 def device(session: nox.Session) -> None:
-    """Run what pages probe on a stand-in for a graphics processor."""
+    """Run what pages probe on a stand-in for a graphics processor, and fused layers at length."""
     install(session, "tests")
     session.run("pytest", "tests/device", *session.posargs)
 

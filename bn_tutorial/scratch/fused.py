@@ -215,6 +215,10 @@ class _Layout(NamedTuple):
     axes: tuple[int, ...]
     m: int
 
+    def is_small(self, gamma: Array) -> bool:
+        """Tell whether there is one part, and a gamma for each column."""
+        return self.kind == "column" and self.pieces == self.vector == gamma.shape
+
 
 def _batch(shape: tuple[int, ...]) -> _Layout:
     """Channels are columns, or rows if a sample has more than one value for each."""
@@ -270,6 +274,8 @@ def _forward(
     layout: _Layout, x: Array, gamma: Array, beta: Array, eps: float
 ) -> tuple[Array, Cache]:
     x = _contiguous(x)
+    if layout.is_small(gamma):
+        return _forward_at_once(layout, x, gamma, beta, eps)
     mu, m2 = _summed(layout, "moments", (x,))
     if any(layout.pieces[axis] > 1 for axis in layout.axes):
         # Of a column the pieces are parts, of unequal lengths; of a row they are all alike.
@@ -309,6 +315,8 @@ def _sums(dy: Array, cache: Cache) -> tuple[Array, Array]:
 def _backward(dy: Array, cache: Cache) -> tuple[Array, Array, Array]:
     x, gamma, layout = cache.x, cache.gamma, cache.layout
     dy = _contiguous(dy)
+    if layout.is_small(gamma):
+        return _backward_at_once(dy, cache)
     ones, along = _sums(dy, cache)
     dbeta, dgamma = (_summed_over(q, shared_axes(gamma)).astype(x.dtype) for q in (ones, along))
     along_ones, along_xhat = (
@@ -320,6 +328,24 @@ def _backward(dy: Array, cache: Cache) -> tuple[Array, Array, Array]:
     c = -r * along_ones - b * cache.missed
     dx = np.empty_like(x)
     _run(layout, "gradient", (dy, x), _vectors(layout, x, cache.mu, gamma * r, b, c), (dx,))
+    return dx, dgamma, dbeta
+
+
+def _forward_at_once(
+    layout: _Layout, x: Array, gamma: Array, beta: Array, eps: float
+) -> tuple[Array, Cache]:
+    y, missed = np.empty_like(x), np.empty(layout.vector)
+    mu, var, r = (np.empty(layout.vector, x.dtype) for _ in range(3))
+    written = (q.ravel() for q in (mu, missed, var, r))
+    _run(layout, "forward", (x,), (gamma.ravel(), beta.ravel(), eps, *written), (y,))
+    return y, Cache(x, r, gamma, layout.axes, mu, var, missed, layout)
+
+
+def _backward_at_once(dy: Array, cache: Cache) -> tuple[Array, Array, Array]:
+    dx = np.empty_like(cache.x)
+    dgamma, dbeta = (np.empty(cache.gamma.shape, dx.dtype) for _ in range(2))
+    vectors = cache.gamma, cache.mu, cache.missed, cache.r, dgamma, dbeta
+    _run(cache.layout, "backward", (dy, cache.x), [q.ravel() for q in vectors], (dx,))
     return dx, dgamma, dbeta
 
 
@@ -415,14 +441,7 @@ def _compiled(kind: str, name: str) -> Callable[..., None]:
 
     What was compiled is kept in the cache folder, for the package may be where nobody may write.
     """
-    try:
-        import numba
-        from numba.extending import register_jitable
-    except ImportError as error:
-        raise ImportError("the fused layers need Numba: pip install numba") from error
-
-    # Where the order of a sum is free, the compiler may make several sums at once.
-    register_jitable(fastmath={"reassoc"})(kernels.add)
+    numba = _numba()
     chosen = numba.config.CACHE_DIR
     numba.config.CACHE_DIR = chosen or str(prepare_folder(cache_folder() / "numba"))
     try:
@@ -431,6 +450,22 @@ def _compiled(kind: str, name: str) -> Callable[..., None]:
     finally:
         numba.config.CACHE_DIR = chosen
     return compiled
+
+
+@functools.cache
+def _numba() -> Any:
+    """Import Numba, and tell it which functions kernels call."""
+    try:
+        import numba
+        from numba.extending import register_jitable
+    except ImportError as error:
+        raise ImportError("the fused layers need Numba: pip install numba") from error
+
+    # Where the order of a sum is free, the compiler may make several sums at once.
+    register_jitable(fastmath={"reassoc"})(kernels.add)
+    for name in ("moments", "scale", "sums", "gradient"):
+        register_jitable(getattr(kernels, f"column_{name}"))
+    return numba
 
 
 _allowed: list[int] = []

@@ -126,6 +126,68 @@ def column_gradient(
             dx[row, column] = a[column] * dy[row, column] + b[column] * shifted + c[column]
 
 
+def column_forward(
+    x: Array,
+    gamma: Array,
+    beta: Array,
+    eps: float,
+    mu: Array,
+    missed: Array,
+    var: Array,
+    r: Array,
+    y: Array,
+    bounds: Bounds,
+    first: int,
+    last: int,
+) -> None:
+    """Do all of the forward pass, for one part alone: a small batch costs its calls."""
+    rows, columns = x.shape
+    mean, m2 = np.empty((1, columns)), np.empty((1, columns))
+    column_moments(x, mean, m2, bounds, first, last)
+    a, b = np.empty(columns, x.dtype), np.empty(columns, x.dtype)
+    for column in range(columns):
+        variance = m2[0, column] / rows
+        if variance < 0:  # a rounding error of nothing
+            variance = 0.0
+        reciprocal = 1 / np.sqrt(variance + eps)
+        mu[column], var[column], r[column] = mean[0, column], variance, reciprocal
+        missed[column] = mean[0, column] - mu[column]
+        a[column] = gamma[column] * reciprocal
+        b[column] = beta[column] - gamma[column] * reciprocal * missed[column]
+    column_scale(x, mu, a, b, y, bounds, first, last)
+
+
+def column_backward(
+    dy: Array,
+    x: Array,
+    gamma: Array,
+    mu: Array,
+    missed: Array,
+    r: Array,
+    dgamma: Array,
+    dbeta: Array,
+    dx: Array,
+    bounds: Bounds,
+    first: int,
+    last: int,
+) -> None:
+    """Do all of the backward pass, for one part alone."""
+    rows, columns = x.shape
+    ones, along = np.empty((1, columns)), np.empty((1, columns))
+    column_sums(dy, x, mu, ones, along, bounds, first, last)
+    a, b, c = (np.empty(columns, x.dtype), np.empty(columns, x.dtype), np.empty(columns, x.dtype))
+    for column in range(columns):
+        reciprocal, lost = np.float64(r[column]), missed[column]
+        slope = gamma[column] * reciprocal
+        total = ones[0, column]
+        product = (along[0, column] - lost * total) * reciprocal
+        dbeta[column], dgamma[column] = total, product
+        turn = -slope * reciprocal * product / rows
+        a[column], b[column] = slope, turn
+        c[column] = -slope * total / rows - turn * lost
+    column_gradient(dy, x, mu, a, b, c, dx, bounds, first, last)
+
+
 # ---------------------------------------------------------------------------------------------
 # Channels are rows: x has shape (N * C, H * W)
 # ---------------------------------------------------------------------------------------------
