@@ -20,7 +20,7 @@ from bn_tutorial.fingerprint import Sources
 from bn_tutorial.lab.real_networks import ConvSpec, ResidualSpec, Spec
 from bn_tutorial.lab.remedied import RemediedSpec
 from bn_tutorial.lab.spec import RunSpec
-from bn_tutorial.lab.stepped import ShiftingSpec, SteppedConvSpec, SteppedSpec
+from bn_tutorial.lab.stepped import FewWeightsSpec, ShiftingSpec, SteppedConvSpec, SteppedSpec
 from bn_tutorial.lab.store import DAMAGE, Store
 from bn_tutorial.lab.training import Config
 from bn_tutorial.storage import cache_folder
@@ -28,7 +28,7 @@ from bn_tutorial.storage import cache_folder
 #: Every kind of run that can be kept; the names of its settings tell a kind from the others.
 SPECS: tuple[type[Spec], ...] = (
     *(RunSpec, ConvSpec, ResidualSpec),
-    *(SteppedSpec, SteppedConvSpec, ShiftingSpec, RemediedSpec),
+    *(SteppedSpec, FewWeightsSpec, SteppedConvSpec, ShiftingSpec, RemediedSpec),
 )
 
 _STALE = 3600.0  # seconds since the last byte: nobody writes to such a file any more

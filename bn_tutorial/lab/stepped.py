@@ -1,4 +1,4 @@
-"""Runs whose networks step as they are told, or whose layers are made to shift.
+"""Runs whose networks step as they are told, learn in part, or are made to shift.
 
 Each is a run as in ``spec`` and ``real_networks`` with more settings; without them it is the same,
 bit by bit.
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from bn_tutorial.lab.real_networks import ConvSpec
 from bn_tutorial.lab.spec import RunSpec
 from bn_tutorial.networks.convolutional import ConvNet
+from bn_tutorial.networks.few_weights import train_few_weights
 from bn_tutorial.networks.perceptron import DeepNet
 from bn_tutorial.networks.shifting import add_shifting
 from bn_tutorial.networks.steps import Steps, set_steps
@@ -37,6 +38,27 @@ class SteppedSpec(RunSpec):
         model = super().model()
         steps = Steps(self.factors, self.decays, self.momentum, self.adam, self.warm_up)
         set_steps(model, steps)
+        return model
+
+
+@dataclass(frozen=True)
+class FewWeightsSpec(SteppedSpec):
+    """One perceptron of whose hidden weights only a few learn.
+
+    Parameters
+    ----------
+    per_unit : int
+        How many incoming weights of each hidden unit learn, drawn at random with the seed of the
+        initial weights; with zero, all of them do.
+    """
+
+    per_unit: int = 0
+
+    def model(self) -> DeepNet:
+        """Return the network with its initial weights, most of which will stay."""
+        model = super().model()
+        if self.per_unit:
+            train_few_weights(model, self.per_unit, self.model_seed)
         return model
 
 

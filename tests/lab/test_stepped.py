@@ -8,13 +8,14 @@ from bn_tutorial.lab import prune
 from bn_tutorial.lab.pool import run_all
 from bn_tutorial.lab.real_networks import ConvSpec
 from bn_tutorial.lab.spec import RunSpec
-from bn_tutorial.lab.stepped import ShiftingSpec, SteppedConvSpec, SteppedSpec
+from bn_tutorial.lab.stepped import FewWeightsSpec, ShiftingSpec, SteppedConvSpec, SteppedSpec
 from bn_tutorial.lab.store import Store
 
 PERCEPTRON = {"norm": "batch", "widths": (784, 8, 8, 10), "config": CONFIG}
 CONVOLUTIONAL = {"norm": "batch", "channels": (2, 2), "strides": (2, 2), "config": CONFIG}
 KINDS = {
     SteppedSpec: (RunSpec, PERCEPTRON),
+    FewWeightsSpec: (RunSpec, PERCEPTRON),
     SteppedConvSpec: (ConvSpec, CONVOLUTIONAL),
     ShiftingSpec: (RunSpec, PERCEPTRON),
 }
@@ -25,6 +26,7 @@ CHANGED = {
     "adam": True,
     "warm_up": 3,
     "shifting": 0.5,
+    "per_unit": 2,
 }
 
 each_kind = pytest.mark.parametrize("kind", KINDS)
