@@ -253,4 +253,4 @@ for size in SIZES[1:]:  # the noise does shift what it is to shift
 # **Try it.** Add stronger noise: ``SIZES = (0.0, 0.5, 1.0, 2.0)`` and ``2.0: "dashdot"`` in
 # ``STROKES``.
 #
-# Next: :doc:`why does it work? </why>`
+# Next: :doc:`measure the smoothness <plot_04_measure_the_smoothness>`.
