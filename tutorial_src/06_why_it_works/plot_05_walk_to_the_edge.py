@@ -1,0 +1,373 @@
+"""
+Walk to the edge of stability
+=============================
+
+**The question.** What limits the learning rate with batch normalization (BN) and without: how sharp
+the loss is at the start, or how sharp it may become?
+
+**In short.** Before training the loss is *sharper* with BN (none minus BN:
+:finding:`before training, none - BN`), and yet BN bears a larger rate, by
+:finding:`largest rate, BN - none`. The rate itself then sets the sharpness: with both networks it
+goes to two over the rate and stays near it. At a rate of 0.1 its distance from there is
+:effect:`sharpness - edge, none, rate 0.1` without BN and :effect:`sharpness - edge, BN, rate 0.1`
+with BN, at twice the rate :effect:`sharpness - edge, BN, rate 0.2`. At one rate, BN is flatter by
+:finding:`sharpness, none - BN`.
+
+.. lead-figure::
+
+**What was done.** Perceptrons with two hidden layers of 48 tanh units and PyTorch's weights learned
+500 images by gradient descent on all of them at once (squared loss, 400 steps). *Varied:* BN or
+none; the rate, 0.1 or 0.2 with BN; a decay of 0.01 of the hidden weights, or none. The largest rate
+is that with which the loss is lower after 100 steps than before, found by bisection for each of 5
+seeds.
+
+**You need** :doc:`how smoothness is measured <plot_04_measure_the_smoothness>`.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from scipy.optimize import bisect
+from torch.nn.functional import one_hot
+
+from bn_tutorial.data.loading import load
+from bn_tutorial.lab.evidence import Evidence
+from bn_tutorial.lab.figures import COLORS, draw_effects, new_figure
+from bn_tutorial.lab.pool import one_thread
+from bn_tutorial.lab.training import device
+from bn_tutorial.networks.curvature import Surface, own_lengths
+from bn_tutorial.networks.perceptron import DeepNet
+
+# %%
+# The edge
+# --------
+# Along one direction, near the bottom of a valley, the loss is :math:`\tfrac12 s u^2` with the
+# sharpness :math:`s`. A step of gradient descent takes :math:`u` to :math:`u - \eta s u`, that is,
+# multiplies it by :math:`1 - \eta s`. It comes closer to the bottom if :math:`|1 - \eta s| < 1`, so
+# if :math:`s < 2/\eta`. In a sharper valley it swings ever wider. For a parabola that is all there
+# is to say. A network's loss is none: Cohen et al. (2021) found that the sharpness grows until it
+# reaches :math:`2/\eta`, the *edge of stability*, and then stays there or just above it, while the
+# loss goes on falling.
+
+print("at a rate of 0.5, u goes from 1 to")
+for sharpness in (1.0, 3.9, 4.1):
+    u = 1.0
+    for _ in range(50):
+        u -= 0.5 * sharpness * u
+    print(f"  {u:8.2g} in 50 steps, where the sharpness is {sharpness}")
+
+# %%
+# The settings
+# ------------
+
+
+class Arm(NamedTuple):
+    """How one network is trained."""
+
+    norm: str | None
+    rate: float
+    decay: float = 0.0
+
+
+ARMS = {
+    "none, rate 0.1": Arm(None, 0.1),
+    "BN, rate 0.1": Arm("batch", 0.1),
+    "BN, rate 0.2": Arm("batch", 0.2),
+    "none, decay": Arm(None, 0.1, 0.01),
+    "BN, decay": Arm("batch", 0.1, 0.01),
+}
+IMAGES, STEPS, EVERY, LAST = 500, 400, 50, 3  # LAST: looks that are averaged
+TESTED = 100  # steps: to see whether a rate can be borne
+JUDGING = range(180, 185)  # seeds
+MATTERS = 0.1  # decades
+
+data = load()
+evidence = Evidence(
+    "06_why_it_works/plot_05_walk_to_the_edge",
+    data=data,
+    seeds=JUDGING,
+    horizon="400 steps (400 epochs)",
+    claims={
+        "before training, none - BN": "flatter before training",
+        "sharpness, none - BN": "flatter at the same rate",
+        "largest rate, BN - none": "bears larger rates",
+    },
+)
+images = data.standardize(data.train.images[:IMAGES]).to(device())
+targets = one_hot(data.train.labels[:IMAGES], 10).to(images)
+
+
+# %%
+# Gradient descent, and nothing else
+# ----------------------------------
+# All images at every step, so that nothing is left to chance: what happens is due to the surface.
+
+
+class Descent:
+    """A network that goes down the loss of all images."""
+
+    def __init__(self, norm, seed):
+        widths = (784, 48, 48, 10)
+        model = DeepNet(norm, widths=widths, activation="tanh", seed=seed)
+        self.model = model.to(device()).train()
+        self.parameters = list(self.model.parameters())
+        self.decayed = [
+            p for n, p in self.model.named_parameters() if is_weight(n)
+        ]
+
+    def loss(self):
+        """Return half the squared error, summed over the classes."""
+        return ((self.model(images) - targets) ** 2).sum(dim=1).mean() / 2
+
+    def step(self, rate, decay=0.0):
+        """Take one step."""
+        gradients = torch.autograd.grad(self.loss(), self.parameters)
+        with torch.no_grad():
+            for weights in self.decayed:
+                weights.mul_(1 - rate * decay)
+            for parameter, gradient in zip(
+                self.parameters, gradients, strict=True
+            ):
+                parameter.sub_(rate * gradient)
+
+    def sharpness(self, units=None):
+        """Return the decimal logarithm of the sharpness, in raw or other units."""
+        surface = Surface(self.loss, self.parameters, units)
+        return np.log10(surface.sharpness())
+
+
+def is_weight(name):
+    """Whether these are weights of a hidden layer."""
+    return name.startswith("hidden") and name.endswith("linear.weight")
+
+
+def watched(arm, seed):
+    """Return losses, raw and scale-free sharpnesses of a training."""
+    descent = Descent(arm.norm, seed)
+    losses, raw, free = [], [], []
+    for step in range(STEPS + 1):
+        if step % EVERY == 0:
+            losses.append(descent.loss().item())
+            raw.append(descent.sharpness())
+            if step > STEPS - LAST * EVERY:  # before, it is of no use here
+                free.append(descent.sharpness(own_lengths(descent.model)))
+        descent.step(arm.rate, arm.decay)
+    return losses, raw, free
+
+
+with one_thread():
+    runs = {
+        name: [watched(arm, seed) for seed in JUDGING]
+        for name, arm in ARMS.items()
+    }
+losses, raw, free = (
+    {name: np.array([run[part] for run in runs[name]]) for name in ARMS}
+    for part in range(3)
+)
+
+
+# %%
+# Where does the sharpness end?
+# -----------------------------
+# Compared with the edge, and with each other, in decades: decimal logarithms of ratios, averaged
+# over the last three looks, because at the edge it swings.
+
+
+def end(curves):
+    """Return the mean over the last looks, seed by seed."""
+    return curves[:, -LAST:].mean(axis=1)
+
+
+def compare(name, treated, control, **options):
+    """Compare two logarithms."""
+    return evidence.compare(
+        name, treated, control, unit="decades", smallest=MATTERS, **options
+    )
+
+
+def edge(rate):
+    """Return where a parabola becomes unstable, for each seed."""
+    return np.full(len(JUDGING), np.log10(2 / rate))
+
+
+for name in list(ARMS)[:3]:
+    compare(f"sharpness - edge, {name}", end(raw[name]), edge(ARMS[name].rate))
+plain, bn, fast, plain_decay, bn_decay = ARMS
+compare("sharpness, none - BN", end(raw[plain]), end(raw[bn]))
+compare("scale-free sharpness, none - BN", end(free[plain]), end(free[bn]))
+compare(
+    "before training, none - BN",
+    raw[plain][:, 0],
+    raw[bn][:, 0],
+    horizon="untrained",
+)
+print(evidence.table())
+
+# %%
+# Flatter, or longer weights?
+# ---------------------------
+# Weights in front of BN have two ways to obey the edge: they can find flatter directions, or grow
+# longer, which flattens the raw loss and leaves the function as it is. Scale-free sharpness, in
+# units of the lengths of the layers, sees only the first. From the rate 0.1 to 0.2 the edge falls
+# by 0.3 decades; how much of that is left in scale-free coordinates?
+#
+# Lyu, Li and Arora (2022) prove of networks with normalization *and weight decay* that descent
+# reaches the edge and then reduces such a sharpness. Decay shortens the weights, so that at the
+# same raw sharpness the scale-free one must fall. Is that peculiar to BN?
+
+compare("scale-free, BN, rate 0.1 - rate 0.2", end(free[bn]), end(free[fast]))
+compare(
+    "scale-free, BN, without - with decay", end(free[bn]), end(free[bn_decay])
+)
+compare(
+    "scale-free, none, without - with decay",
+    end(free[plain]),
+    end(free[plain_decay]),
+)
+print(evidence.table(*list(evidence.effects)[-3:]))
+
+# %%
+# The largest rate
+# ----------------
+# If the surface were a parabola, the sharpness before training would tell the largest rate: two
+# over it.
+
+
+def bears(norm, seed, decade):
+    """Return 1 if the loss falls at this rate, else -1."""
+    descent = Descent(norm, seed)
+    before = descent.loss().item()
+    for _ in range(TESTED):
+        descent.step(10**decade)
+        if not descent.loss().item() < 100 * before:
+            return -1.0
+    return 1.0 if descent.loss().item() < before else -1.0
+
+
+def largest(norm):
+    """Return the logarithm of the largest rate, seed by seed."""
+    return np.array(
+        [
+            bisect(
+                lambda decade, seed=seed: bears(norm, seed, decade),
+                *np.log10((0.05, 1.6)),
+                xtol=1 / 32,  # so differences are known to a sixteenth
+            )
+            for seed in JUDGING
+        ]
+    )
+
+
+with one_thread():
+    limits = {norm: largest(norm) for norm in (None, "batch")}
+horizon = {"horizon": "100 steps (100 epochs)", "resolution": 1 / 16}
+compare("largest rate, BN - none", limits["batch"], limits[None], **horizon)
+for name, norm in ((plain, None), (bn, "batch")):
+    words = name.split(",")[0]
+    predicted = np.log10(2) - raw[name][:, 0]
+    compare(
+        f"largest rate - predicted, {words}", limits[norm], predicted, **horizon
+    )
+print(evidence.table(*list(evidence.effects)[-3:]))
+
+# %%
+
+# fold: draw the sharpness along the training, the figure at the top of the page
+figure, axes = new_figure(
+    2,
+    1,
+    lead=True,
+    width=7.2,
+    height=6.4,
+    height_ratios=(5, 4),
+    alt="Above, the sharpness against the step, logarithmic, for a network without batch "
+    "normalization at rate 0.1 and with it at 0.1 and 0.2: it starts higher with batch "
+    "normalization, and each line goes to the dotted line at two over its rate and stays near it. "
+    "Below, intervals in decades.",
+)
+at = EVERY * np.arange(STEPS // EVERY + 1)
+LOOKS = {
+    plain: ("blue", "solid"),
+    bn: ("orange", "dashed"),
+    fast: ("green", "dashdot"),
+}
+for name, (color, style) in LOOKS.items():
+    axes[0].plot(
+        at,
+        np.median(10 ** raw[name], axis=0),
+        color=COLORS[color],
+        linestyle=style,
+        label=name,
+    )
+for rate in (0.1, 0.2):
+    axes[0].axhline(2 / rate, color=COLORS["grey"], linestyle="dotted")
+    axes[0].annotate(
+        f"2 / {rate}",
+        (1, 2 / rate),
+        (6, 0),
+        xycoords=axes[0].get_yaxis_transform(),
+        textcoords="offset points",
+        va="center",
+        fontsize=9,
+    )
+axes[0].set(yscale="log", xlabel="step", ylabel="sharpness")
+axes[0].set_yticks([10, 20, 40], ["10", "20", "40"])
+axes[0].minorticks_off()
+axes[0].legend()
+NAMES = (
+    "before training, none - BN",
+    "sharpness, none - BN",
+    "scale-free sharpness, none - BN",
+    "largest rate, BN - none",
+)
+draw_effects(axes[1], [evidence.effects[name] for name in NAMES])
+axes[1].tick_params(axis="y", labelsize=10)
+
+# %%
+# Lines are medians over the seeds. So a sharpness that is measured in training says at which rate
+# it was trained, before it says anything of the network. What BN changes is how sharp a start it
+# survives: by the parabola it should bear a rate that is smaller by as much as its start is
+# sharper, and it bears one that is larger than predicted by
+# :effect:`largest rate - predicted, BN`; without BN it is :effect:`largest rate - predicted, none`.
+# One way in which BN survives is proved: a step that is too large makes the weights in front of it
+# longer (:eq:`id-growth`), and so the raw loss flatter.
+
+# fold: draw all effects
+figure, ax = new_figure(
+    width=7.2,
+    height=4.8,
+    alt="Intervals of all comparisons of sharpness and rates, in decades.",
+)
+draw_effects(ax, list(evidence.effects.values()))
+ax.tick_params(axis="y", labelsize=10)
+
+# %%
+
+# fold: keep the numbers, check what the words claim
+evidence.note(seeds=len(JUDGING), images=IMAGES)
+for name, norm in ((plain, None), (bn, "batch")):
+    word = "bn" if norm else "none"
+    evidence.note(
+        **{
+            f"start_{word}": np.median(10 ** raw[name][:, 0]),
+            f"largest_{word}": np.median(10 ** limits[norm]),
+        }
+    )
+evidence.save()
+for name in ARMS:  # they learn, at the edge or not
+    assert (losses[name][:, -1] < losses[name][:, 0] / 3).all()
+effects = evidence.effects
+for name in (plain, bn, fast):  # near the edge: within a factor of two
+    assert abs(effects[f"sharpness - edge, {name}"].mean) < 0.3
+assert effects["before training, none - BN"].high < 0  # BN starts sharper...
+assert effects["largest rate, BN - none"].low > 0  # ...and bears more
+
+# %%
+# **Limits.** Full-batch descent with a squared loss, where the edge is plainest, in one small
+# network. The verdict on the largest rate is of the first 100 steps.
+#
+# **Try it.** Give the network without BN a rate at which it starts just below the edge,
+# ``"none, rate 0.1": Arm(None, 0.03)``: how long does it take to get there?
+#
+# Next: :doc:`train only gamma and beta <plot_06_train_only_gamma_and_beta>`.
