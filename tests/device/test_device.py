@@ -20,6 +20,7 @@ from torch import nn
 
 from bn_tutorial.data.dataset import Dataset, Split
 from bn_tutorial.lab.training import Config, device, train
+from bn_tutorial.networks.curvature import Surface, own_lengths
 from bn_tutorial.networks.perceptron import DeepNet
 from bn_tutorial.networks.probes import MEASURES
 from bn_tutorial.networks.standardized import Standardized
@@ -82,6 +83,19 @@ class TestTraining:
         assert torch.zeros(1, device=device()).device == there
 
 
+class TestSurface:
+    @on_mps
+    def test_a_surface_is_walked_and_bent_there_as_on_the_processor(self, there):
+        def looks(place):
+            model = DeepNet("batch", widths=(784, 4, 3), init="he").to(place).train()
+            images = torch.randn(9, 784, generator=torch.Generator().manual_seed(0)).to(place)
+            units = own_lengths(model)
+            surface = Surface(lambda: model(images).square().mean(), [*model.parameters()], units)
+            return surface.walk([0.1]).loss[1], surface.sharpness()
+
+        assert looks(there) == pytest.approx(looks("cpu"), rel=1e-4)
+
+
 # ---------------------------------------------------------------------------------------------
 # What pages run
 # ---------------------------------------------------------------------------------------------
@@ -99,6 +113,10 @@ LEFT_OUT = {
     "tutorial_src/05_when_it_fails/plot_02_change_the_test_images.py",
     "tutorial_src/06_why_it_works/plot_01_ask_whose_rate_it_is.py",
     "tutorial_src/06_why_it_works/plot_03_shift_the_distributions.py",
+    "tutorial_src/06_why_it_works/plot_06_train_only_gamma_and_beta.py",
+    # Each curvature takes dozens of passes: there is a test of one below.
+    "tutorial_src/06_why_it_works/plot_04_measure_the_smoothness.py",
+    "tutorial_src/06_why_it_works/plot_05_walk_to_the_edge.py",
 }
 
 
