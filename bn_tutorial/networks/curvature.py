@@ -102,7 +102,8 @@ class Surface:
             From the start, in these units.
         """
         slope = self.gradient()
-        direction = self._parts(slope / slope.norm())
+        # Not Tensor.norm, which on some devices takes a way that PyTorch has deprecated.
+        direction = self._parts(slope / torch.linalg.vector_norm(slope))
         start = [parameter.detach().clone() for parameter in self.parameters]
         losses, turned = [self.loss().item()], list[float]()
         for distance in distances:
@@ -110,7 +111,7 @@ class Surface:
                 for parameter, before, part in zip(self.parameters, start, direction, strict=True):
                     parameter.copy_(before - distance * part)
             losses.append(self.loss().item())
-            turned.append((self.gradient() - slope).norm().item())
+            turned.append(torch.linalg.vector_norm(self.gradient() - slope).item())
         with torch.no_grad():
             for parameter, before in zip(self.parameters, start, strict=True):
                 parameter.copy_(before)

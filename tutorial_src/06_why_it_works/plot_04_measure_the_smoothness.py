@@ -121,7 +121,7 @@ def look(model, _=None):
     parameters = list(model.parameters())
     with batch_statistics(model):
         raw = Surface(loss, parameters)
-        step = RATE * raw.gradient().norm().item()
+        step = RATE * torch.linalg.vector_norm(raw.gradient()).item()
         free = Surface(loss, parameters, own_lengths(model))
         looks = {
             "raw": Look(raw, step * np.array(AHEAD)),
