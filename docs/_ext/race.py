@@ -182,7 +182,10 @@ def inputs() -> tuple[Tensor, Tensor]:
 
 
 def frames(settings: dict[str, Any], norm: str, steps: int) -> list[dict[str, Any]]:
-    """Train one network in PyTorch; return what the page shows of it before each step."""
+    """Train one network in PyTorch; return what the page shows of it before each step.
+
+    And the logits of the first test image, to compare: answers hide small differences.
+    """
     import torch
     from torch.nn.functional import cross_entropy
 
@@ -199,8 +202,9 @@ def frames(settings: dict[str, Any], norm: str, steps: int) -> list[dict[str, An
             loss.backward()
         hidden = [part for name, part in net.named_modules() if name.endswith(".linear")]
         with torch.no_grad():
-            answers = net.eval()(images[TRAIN:]).argmax(dim=1)
+            logits = net.eval()(images[TRAIN:])
         net.train()
+        answers = logits.argmax(dim=1)
         right = answers == labels[TRAIN:]
         seen.append(
             {
@@ -209,6 +213,7 @@ def frames(settings: dict[str, Any], norm: str, steps: int) -> list[dict[str, An
                 "gradient": [part.weight.grad.norm().item() for part in hidden],
                 "accuracy": right.double().mean().item(),
                 "answers": answers[:10].tolist(),
+                "logits": logits[0].tolist(),
             }
         )
         optimizer.step()
@@ -223,4 +228,5 @@ def settings_of(preset: dict[str, Any], seed: int = 0) -> dict[str, Any]:
 def first_frame(settings: dict[str, Any]) -> dict[str, Any]:
     """Return what is seen of both networks before the first step."""
     arms = [frames(settings, norm, 0)[0] for norm in ("none", settings["rival"])]
-    return {"step": 0, **{name: [arm[name] for arm in arms] for name in arms[0]}}
+    shown = ("loss", "signal", "gradient", "accuracy", "answers")
+    return {"step": 0, **{name: [arm[name] for arm in arms] for name in shown}}

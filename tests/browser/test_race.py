@@ -23,23 +23,15 @@ TRAIN = """([settings, norm, steps]) => {
       rows.flatMap(n => [...train.x.slice(n * inputs, (n + 1) * inputs)]));
     const loss = bnRace.learn(net, x, Uint8Array.from(rows, n => train.labels[n]));
     const seen = bnRace.look(net, settings.batch, test);
+    const logits = Array.from(bnRace.forward(net, test.x, 1, false).slice(0, 10));
     bnRace.update(net, settings.rate);
-    return {loss, ...seen};
+    return {loss, ...seen, logits};
   });
 }"""
-# Milliseconds a step takes, of both networks: the best of ten steps in a row, so that what else the
-# machine does is left out.
-PACE = """settings => new Promise(done => {
-  const worker = new Worker("_static/race/train.js");
-  const times = [];
-  worker.onmessage = ({data: {frame}}) => {
-    times.push(performance.now());
-    if (frame.step < 200) return;
-    worker.terminate();
-    done(Math.min(...times.slice(1).map((time, i) => time - times[i])) / 10);
-  };
-  worker.postMessage({id: 1, settings, steps: 200});
-})"""
+# Train so many steps of both networks.
+RACE = """([settings, steps]) => {
+  for (const _ of bnRace.train(settings, bnRace.decode(bnDigits), steps));
+}"""
 BLOCKED = """window.blocked = []; new PerformanceObserver(list => {
   for (const {duration} of list.getEntries()) window.blocked.push(duration);
 }).observe({type: "longtask", buffered: true});"""
@@ -64,7 +56,7 @@ def preset(root, number):
 
 def result(root):
     """What is said in the end."""
-    root.locator(".bn-said strong").wait_for(timeout=60_000)
+    root.locator(".bn-said strong").wait_for(timeout=180_000)
     return root.locator(".bn-said").inner_text()
 
 
@@ -96,19 +88,35 @@ def test_first_ten_steps_are_those_of_the_package(open_page, number):
     for name in ("train.js", "digits.js"):
         page.evaluate(LOAD, name)
     settings = race.settings_of(race.PRESETS[number])
-    for norm in ("none", settings["rival"], "layer", "weights"):
+    for norm in ("none", settings["rival"]) if number else race.NORMS:
         ours, theirs = page.evaluate(TRAIN, [settings, norm, 10]), race.frames(settings, norm, 10)
         assert len(ours) == len(theirs) == 11
         for frame, expected in zip(ours, theirs, strict=True):
-            for name in ("loss", "signal", "gradient", "accuracy"):
-                np.testing.assert_allclose(frame[name], expected[name], rtol=1e-5, atol=1e-8)
+            assert frame["accuracy"] == expected["accuracy"] or frame["loss"] is None
+            for name in ("loss", "signal", "gradient", "logits"):
+                given = np.array(frame[name], dtype=float)  # one that is no number comes as None
+                np.testing.assert_allclose(given, expected[name], rtol=1e-5, atol=1e-8)
 
 
 def test_a_hundred_steps_take_less_than_a_second(open_page):
     page = open_page(PAGE)
-    pace = page.evaluate(PACE, race.settings_of(race.PRESETS[0]))
-    print(f"\n{pace:.1f} ms for a step of both networks")  # noqa: T201
-    assert pace <= 10
+    for name in ("train.js", "digits.js"):
+        page.evaluate(LOAD, name)
+    settings, steps = race.settings_of(race.PRESETS[0]), 100
+    session = page.context.new_cdp_session(page)
+    # The time of the processor: a busy machine may take any, whatever the page.
+    session.send("Performance.enable", {"timeDomain": "threadTicks"})
+
+    def spent():
+        metrics = session.send("Performance.getMetrics")["metrics"]
+        return next(m["value"] for m in metrics if m["name"] == "TaskDuration")
+
+    page.evaluate(RACE, [settings, 10])  # the browser compiles what is used much
+    before = spent()
+    page.evaluate(RACE, [settings, steps])
+    seconds = spent() - before
+    print(f"\n{1000 * seconds / steps:.1f} ms for a step of both networks")  # noqa: T201
+    assert 0 < seconds < 1
 
 
 WINNERS = ["with batch", "alike", "with batch", "without", "with batch"]

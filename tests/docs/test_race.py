@@ -22,8 +22,9 @@ FRAMES = """(() => {
       rows.flatMap(n => [...train.x.slice(n * inputs, (n + 1) * inputs)]));
     const loss = bnRace.learn(net, x, Uint8Array.from(rows, n => train.labels[n]));
     const seen = bnRace.look(net, settings.batch, test);
+    const logits = Array.from(bnRace.forward(net, test.x, 1, false).slice(0, 10));
     bnRace.update(net, settings.rate);
-    return {loss, ...seen};
+    return {loss, ...seen, logits};
   });
 })()"""
 

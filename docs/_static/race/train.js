@@ -331,7 +331,7 @@
     return () => clearTimeout(timer);
   }
 
-  scope.bnRace = { decode, images, network, sampler, learn, look, update, train, run };
+  scope.bnRace = { decode, images, network, sampler, forward, learn, look, update, train, run };
 
   if (typeof document === "undefined" && typeof importScripts === "function") {
     importScripts("digits.js");

@@ -141,7 +141,7 @@
       ([value, text]) => `<button type="button" name="guess" value="${value}" aria-pressed="${value === guess}" ${running ? 'aria-disabled="true"' : ""}>${text}</button>`
     );
     const run = running ? "Stop" : "Again, from other first weights";
-    return `<fieldset class="bn-guess bn-input"><legend>Predict: which network reads more of ${tests} test images after ${steps} steps? They train when you choose.</legend>
+    return `<fieldset class="bn-guess bn-input"><legend>Predict: which reads more of ${tests} test images after ${steps} steps? Choose, and they train.</legend>
       ${buttons.join(" ")}<p class="bn-progress">step ${shown.step} of ${steps} ${guess === null ? "" : `<button type="button" name="run">${run}</button>`}</p></fieldset>`;
   }
 
@@ -149,7 +149,7 @@
     const { presets } = data;
     const { preset, rival, activation, rate, scale, depth, batch } = state;
     const at = (list, value) => ({ min: 0, max: list.length - 1, step: 1, value: list.indexOf(value), text: String(value) });
-    return `<div class="bn-input">${choice("preset", "Two networks learn to read digits, from the same first weights and images. They differ in one thing.", presets.map(({ name }, i) => [i, name]), preset)}
+    return `<div class="bn-input">${choice("preset", "Two networks learn to read digits from the same first weights. One thing differs.", presets.map(({ name }, i) => [i, name]), preset)}
       <p class="bn-look">${preset === null ? "Your own settings." : presets[preset].look}</p></div>
       ${guesses(state, data)}
       <div class="bn-columns"><div class="bn-figure">${picture(state, shown, data)}</div>
@@ -168,7 +168,8 @@
     if (state.failed) return "The images could not be loaded. Is there a connection?";
     const [without, rival] = names(state);
     if (state.guess === null || (!state.running && step < steps)) {
-      return `How much the outputs of the last hidden layer differ from image to image, before the first step:
+      const when = step ? `after ${step} steps` : "before the first step";
+      return `How much the outputs of the last hidden layer differ from image to image, ${when}:
         ${rough(signal[0].at(-1))} ${without}, ${rough(signal[1].at(-1))} ${rival}.`;
     }
     if (state.running) return "They train.";
