@@ -141,7 +141,7 @@
       ([value, text]) => `<button type="button" name="guess" value="${value}" aria-pressed="${value === guess}" ${running ? 'aria-disabled="true"' : ""}>${text}</button>`
     );
     const run = running ? "Stop" : "Again, from other first weights";
-    return `<fieldset class="bn-guess bn-input"><legend>Predict: which reads more of ${tests} test images after ${steps} steps? Choose, and they train.</legend>
+    return `<fieldset class="bn-guess bn-input"><legend>Predict: which reads more of ${tests} test images after ${steps} steps? Choose to start.</legend>
       ${buttons.join(" ")}<p class="bn-progress">step ${shown.step} of ${steps} ${guess === null ? "" : `<button type="button" name="run">${run}</button>`}</p></fieldset>`;
   }
 
