@@ -442,9 +442,11 @@ def fill(app: Sphinx, doctree: nodes.document, docname: str) -> None:
         for key in keys:
             page, _, anchor = key.partition("#")
             target = f"{app.builder.get_relative_uri(docname, page)}#{anchor}"
-            link = nodes.reference("", known[key], refuri=target, internal=True)
+            title = app.env.titles[page].astext()
+            link = nodes.reference("", title, refuri=target, internal=True)
+            asked = nodes.Text(f": {known[key]}")
             mark = f' <span class="bn-known" data-key="{escape(key)}"></span>'
-            text = nodes.paragraph("", "", link, nodes.raw("", mark, format="html"))
+            text = nodes.paragraph("", "", link, asked, nodes.raw("", mark, format="html"))
             items += nodes.list_item("", text)
         place += items
 

@@ -82,7 +82,7 @@
     }
     if (told && near.length > 1) {
       const hits = near.filter(Boolean).length;
-      return `${hits} of your ${near.length} points ${hits === 1 ? "lies" : "lie"} where they came out (the squares).${judged}`;
+      return `${hits} of your ${near.length} points ${hits === 1 ? "lies where it" : "lie where they"} came out (the squares).${judged}`;
     }
     if (told) return `Your ${noun(data)} is ${written(guess[0], data)}. It came out as ${data.points[0].text}.${judged}`;
     if (asked && moved) return "Not yet. Try again, or open the hint.";
