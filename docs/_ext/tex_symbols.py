@@ -15,9 +15,7 @@ TOKEN = re.compile(r"\\[a-zA-Z]+|\\.|\s+|[^\\\s]", re.DOTALL)
 # How many arguments follow, each of which may be a single token.
 ARGUMENTS = {r"\frac": 2, r"\tfrac": 2, r"\dfrac": 2, r"\sqrt": 1, r"\overline": 1, "_": 1, "^": 1}
 # What their argument says is another thing (a mean, a word, an environment) than without them.
-CLOSED = re.compile(
-    r"\\(hat|bar|tilde|vec|dot|operatorname|text\w*|math(?!cal)\w+|begin|end|mark)$"
-)
+CLOSED = re.compile(r"\\(hat|bar|tilde|operatorname|text\w*|math\w+|begin|end)$")
 ACCENTS = {r"\hat", r"\bar", r"\tilde"}
 GRADIENT = r"\d"
 

@@ -7,11 +7,12 @@
   document.querySelector("main").append(hint);
 
   let hints; // by symbol
-  let shown; // the mark that is lit, and those that it is a part of
+  let shown = []; // the mark that is lit, and those that it is a part of
   let kept; // what was clicked, or reached by key
   let soon;
 
   function light(mark) {
+    if (mark == shown[0]) return; // also where there is none
     shown = [];
     for (; mark; mark = mark.parentElement.closest("[data-s]")) shown.push(mark);
     for (const part of document.querySelectorAll(".lit")) part.classList.remove("lit", "around");
@@ -42,7 +43,7 @@
 
   // Below the whole equation or listing.
   function put() {
-    const [mark] = shown ?? [];
+    const [mark] = shown;
     if (!mark) return;
     const box = mark.closest(".equation-row, .equation, pre") ?? mark;
     hint.style.left = `min(${mark.getBoundingClientRect().left}px, 100vw - 28rem)`;
