@@ -231,7 +231,7 @@ def _layout(x: Array, gamma: Array, axes: tuple[int, ...]) -> _Layout | None:
     first = x.ndim - len(axes)  # of the pooled axes, if they are the last ones
     if axes == tuple(range(first, x.ndim)) and gamma.shape == (1,) * first + x.shape[first:]:
         return _rows("layer", x.shape, first, axes)
-    if axes == tuple(range(len(axes))):
+    if axes == tuple(range(len(axes))) and math.prod(gamma.shape[: len(axes)]) == 1:
         return _columns(x.shape, len(axes), axes)
     shared = x.ndim
     while shared - 1 in axes and gamma.shape[shared - 1] == 1:

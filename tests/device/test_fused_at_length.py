@@ -49,11 +49,13 @@ def _small_parts():
 
 
 sizes = st.lists(st.integers(1, 9), min_size=0, max_size=2)
+thorough = settings(max_examples=100, deadline=None)
 seeds = st.integers(0, 2**32 - 1)
 dtypes = st.sampled_from([np.float32, np.float64])
 counts = st.sampled_from([1, 2, 3])
 
 
+@thorough
 @given(st.integers(2, 140), st.integers(1, 9), sizes, dtypes, seeds, counts)
 def test_batch_normalization_agrees_with_numpy(n, c, space, dtype, seed, threads):
     values = batch((n, c, *space), dtype, seed=seed)
@@ -62,6 +64,7 @@ def test_batch_normalization_agrees_with_numpy(n, c, space, dtype, seed, threads
     assert_close(found, passes(functional, *values, eps=0.1), TOLERANCE[dtype])
 
 
+@thorough
 @given(st.lists(st.integers(2, 7), min_size=2, max_size=4), st.data(), dtypes, seeds)
 def test_any_axes_agree_with_numpy(shape, data, dtype, seed):
     """Gamma shared along any axes, pooled along any: what has no kernel is NumPy's."""
@@ -140,7 +143,3 @@ def test_constant_channel_has_variance_zero_and_becomes_beta():
     y, cache = fused.batch_norm_forward(x, np.ones(2), np.array([3.0, 4.0]))
     np.testing.assert_array_equal(cache.var, 0)
     np.testing.assert_allclose(y, np.broadcast_to([3, 4], y.shape), atol=1e-6)
-
-
-settings.register_profile("thorough", max_examples=100, deadline=None)
-settings.load_profile("thorough")

@@ -160,10 +160,12 @@ def test_channels_may_be_the_last_axis_of_all():
     assert_close(found[0][:2], found[1][:2])
 
 
-@pytest.mark.parametrize("axes", [(1,), (0, 2)])
-def test_axes_without_a_kernel_are_left_to_numpy(axes):
+@pytest.mark.parametrize(
+    ("axes", "shape"), [((1,), (1, 1, 1)), ((0, 2), (1, 1, 3)), ((0, 1), (5, 1, 1))]
+)
+def test_axes_without_a_kernel_are_left_to_numpy(axes, shape):
     x, *_, dy = batch((5, 4, 3))
-    one = np.ones((1, 1, 1))
+    one = np.ones(shape)
     y, cache = fused.normalize_forward(x, one, 0 * one, axes=axes, eps=0.1)
     expected, reference = normalize.normalize_forward(x, one, 0 * one, axes=axes, eps=0.1)
     assert_close([y], [expected])
