@@ -11,6 +11,7 @@ the archive beside the notebook, and is installed from that folder.
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import plain_text
@@ -25,12 +26,13 @@ from bn_tutorial.lab import evidence
 ROOT = Path(__file__).parents[2]
 FOLDER = "_downloads"
 
+IMPORT = re.compile(r"^from bn_tutorial\.scratch import (\([^)]*\)|.*)", re.MULTILINE)
 PUBLISHED = """\
 # Install what this notebook uses, unless it is there.
 from importlib.util import find_spec
 
 if not find_spec("bn_tutorial"):
-    %pip install --quiet {wheel}"""
+    %pip install --quiet {wheel}{more}"""
 BESIDE = """\
 # Install what this notebook uses, unless it is there: the package lies in the same folder.
 from importlib.util import find_spec
@@ -43,7 +45,8 @@ if not find_spec("bn_tutorial"):
             "the notebook in the archive (.zip) that the notebook's page offers at its foot: "
             "download that, unpack it, and open the notebook in its folder."
         )
-    %pip install --quiet {wheel}"""
+    %pip install --quiet {wheel}{more}"""
+MORE = {"fused": "numba"}  # what modules of the package need besides what comes with it
 SHOW = """
 # On the page the figures stand between the cells; here each opens in a window.
 import matplotlib.pyplot as plt
@@ -88,13 +91,16 @@ def equip(files: dict[str, Path], around: plain_text.Around, wheel: Path, addres
     lies_beside = is_ours and not address
     what = f"{address}{wheel.name}" if is_ours else "torch torchvision"
     where = " (the file comes with this one, in the archive)" if lies_beside else ""
+    imported = set(re.findall(r"\w+", " ".join(re.findall(IMPORT, script))))
+    more = "".join(f" {library}" for module, library in MORE.items() if module in imported)
     show = SHOW if "new_figure(" in script else ""
-    needs = f"# This needs: pip install {what}{where}\n"
+    needs = f"# This needs: pip install {what}{more}{where}\n"
     files[".py"].write_text(f"{needs}{script}{show}", encoding="utf-8")
 
     notebook = json.loads(files[".ipynb"].read_text(encoding="utf-8"))
     plain_text.notebook(notebook["cells"], around)
-    first = (BESIDE if lies_beside else PUBLISHED).format(wheel=what) if is_ours else PLAIN
+    first = BESIDE if lies_beside else PUBLISHED
+    first = first.format(wheel=what, more=more) if is_ours else PLAIN
     cell = {"cell_type": "code", "execution_count": None, "metadata": {}, "outputs": []}
     notebook["cells"].insert(0, {**cell, "source": first.splitlines(keepends=True)})
     files[".ipynb"].write_text(json.dumps(notebook, indent=1) + "\n", encoding="utf-8")

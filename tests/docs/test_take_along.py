@@ -57,6 +57,18 @@ def installed(cell, monkeypatch, *, is_there):
     return asked
 
 
+@pytest.mark.parametrize("names", ["fused", "(\n    functional,\n    fused,\n)"])
+def test_what_the_package_does_not_bring_along_is_installed_where_it_is_used(
+    equipped, monkeypatch, tmp_path, names
+):
+    files = equipped(f'"""Title"""\nfrom bn_tutorial.scratch import {names}\n')
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / WHEEL).touch()
+    asked = installed(first_cell(files), monkeypatch, is_there=False)
+    assert asked == [f"pip install --quiet {WHEEL} numba"]
+    assert files[".py"].read_text().startswith(f"# This needs: pip install {WHEEL} numba (")
+
+
 def members(files):
     with zipfile.ZipFile(files[".zip"]) as packed:
         return {name: packed.read(name) for name in packed.namelist()}
