@@ -476,7 +476,10 @@ def _threads() -> int:
     if _allowed:
         return _allowed[-1]
     said = os.environ.get("OMP_NUM_THREADS", "")
-    return int(said) if said.isdigit() and int(said) else len(os.sched_getaffinity(0))
+    if said.isdigit() and int(said):
+        return int(said)
+    # Of all cores those that this process may use, where the system tells.
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager

@@ -25,7 +25,6 @@ each the shortest of nine times counts; on one core it is the time that the proc
 
 import ast
 import inspect
-import os
 import time
 
 import numpy as np
@@ -116,7 +115,7 @@ moves = {
     "5 threads": 3 + 5,
 }
 least = moves["4 fused"]
-cores = len(os.sched_getaffinity(0))
+cores = torch.get_num_threads()
 
 
 def both(code, x, dy, gamma, beta):
