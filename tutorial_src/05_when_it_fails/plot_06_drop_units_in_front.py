@@ -86,11 +86,8 @@ evidence = Evidence(
 # --------------------------------
 # With probability :math:`p` dropout sets a value :math:`x` to zero, else it multiplies it by
 # :math:`1/(1 - p)`. So the mean stays, and the mean square becomes :math:`E[x^2]/(1 - p)`: the
-# variance grows by :math:`E[x^2]\,p/(1 - p)`. The units are dropped independently. Behind a linear
-# map with weights :math:`w` the variance therefore grows by
-#
-# .. math:: \frac{p}{1 - p} \sum_i w_i^2\, E[x_i^2]
-#
+# variance grows by :math:`E[x^2]\,p/(1 - p)`. Units are dropped independently, so behind a linear
+# map with weights :math:`w_i` it grows by :math:`\frac{p}{1 - p} \sum_i w_i^2\, E[x_i^2]`
 # :cite:p:`li2019understanding`. In evaluation there is no dropout, and nothing is added. The
 # running variance is that of training, so BN divides by too much.
 #

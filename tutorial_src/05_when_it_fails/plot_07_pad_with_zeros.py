@@ -135,13 +135,11 @@ ax.set(xlabel="frame", ylabel="sequence", yticks=[])
 # What do the zeros do to the real frames?
 # ----------------------------------------
 # If a share :math:`q` of the frames is real, with mean :math:`\mu` and variance :math:`\sigma^2`,
-# then the mean of all is :math:`q\mu`, and their variance :math:`q\sigma^2 + q(1 - q)\mu^2`. So the
-# real frames leave the layer with the mean
-#
-# .. math:: \frac{(1 - q)\,\mu}{\sqrt{q\sigma^2 + q(1 - q)\mu^2}}
-#
-# where it should be zero. And q depends on the longest of the batch: one long sequence moves all
-# the others. We look at one feature, the middle of a row, in 60 batches.
+# then the mean of all is :math:`q\mu`, and their variance :math:`q\sigma^2 + q(1 - q)\mu^2`. So
+# the mean of the real frames behind the layer, where it should be zero, is
+# :math:`(1 - q)\mu / \sqrt{q\sigma^2 + q(1 - q)\mu^2}`. And :math:`q` depends on the longest of the
+# batch: one long sequence moves all the others. We look at one feature, the middle of a row, in 60
+# batches.
 
 
 def middle(frames, mask):
