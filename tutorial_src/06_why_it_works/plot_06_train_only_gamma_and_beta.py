@@ -5,12 +5,11 @@ Train only gamma and beta
 **The question.** What can gamma and beta learn by themselves, while all weights stay as random as
 they were drawn? And is that due to batch normalization (BN), or to any two numbers a unit?
 
-**In short.** They beat the output layer, which has about as many parameters, by
-:finding:`gamma and beta - output`. Two random incoming weights of each unit, exactly as many
-parameters, are behind them by :finding:`gamma and beta - two weights`; gamma and beta behind
-constants, so without a batch, by :finding:`gamma and beta - behind constants`. But all weights
-together beat gamma, beta and the output by :finding:`all - gamma, beta and output`: they are no
-substitute for learning the weights.
+**In short.** Their lead over the output layer, which has about as many parameters, is
+:finding:`gamma and beta - output`; over two random incoming weights of each unit, exactly as many,
+:finding:`gamma and beta - two weights`; over gamma and beta behind constants, so without a batch,
+:finding:`gamma and beta - behind constants`. But all weights together beat gamma, beta and the
+output by :finding:`all - gamma, beta and output`: they are no substitute for learning the weights.
 
 .. lead-figure::
 
