@@ -304,7 +304,8 @@ def test_nothing_jumps_or_is_cut_off_at_any_step(walk, width):
     for _ in STEPS:
         assert root.bounding_box()["height"] == pytest.approx(height, abs=1)
         assert root.page.evaluate(visits.OVERFLOW) == 0
-        assert root.evaluate("root => root.scrollWidth <= root.clientWidth")
+        for box in (root, root.locator(".bn-work"), root.locator(".bn-pairs")):
+            assert box.evaluate("box => box.scrollWidth <= box.clientWidth")
         go(root, 1)
 
 

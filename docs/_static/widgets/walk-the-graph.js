@@ -199,7 +199,7 @@
     const head = heads.map((text) => `<th scope="col">${text}</th>`).join("");
     const kind = NAMES.indexOf(name) < TURN ? "bn-work bn-forward" : "bn-work";
     return `<div class="${kind}"><table><thead><tr><th scope="col">sample</th>${head}
-      ${adds ? '<th scope="col" class="bn-bits">added up</th>' : '<td class="bn-bits"></td>'}</tr></thead>
+      ${adds ? '<th scope="col" class="bn-bits">added</th>' : '<td class="bn-bits"></td>'}</tr></thead>
       <tbody>${body.join("")}</tbody></table></div>`;
   }
 
