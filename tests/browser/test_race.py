@@ -1,5 +1,6 @@
 """The race: what a reader does with it, whether it trains as the package does, and how fast."""
 
+import json
 import re
 from contextlib import contextmanager
 
@@ -32,14 +33,24 @@ TRAIN = """([settings, norm, steps]) => {
 RACE = """([settings, steps]) => {
   for (const _ of bnRace.train(settings, bnRace.decode(bnDigits), steps));
 }"""
-BLOCKED = """window.blocked = []; new PerformanceObserver(list => {
-  for (const {duration} of list.getEntries()) window.blocked.push(duration);
-}).observe({type: "longtask", buffered: true});"""
-SLOW = """window.slowest = 0; new PerformanceObserver(list => {
-  for (const {duration, interactionId} of list.getEntries())
-    if (interactionId) window.slowest = Math.max(window.slowest, duration);
-}).observe({type: "event", durationThreshold: 16});"""
-TRIES = 3  # a busy machine is late, whatever the page: the best counts
+
+
+def tasks(browser, page, act):
+    """Milliseconds of the processor that each task of the page took meanwhile, the longest first.
+
+    Not those of the clock: a busy machine may take any, whatever the page does.
+    """
+    browser.start_tracing(page=page, categories=["toplevel"])
+    act()
+    events = json.loads(browser.stop_tracing())["traceEvents"]
+    threads = {
+        (event["pid"], event["tid"])
+        for event in events
+        if event["name"] == "thread_name" and event["args"]["name"] == "CrRendererMain"
+    }
+    ours = [e for e in events if e["name"].endswith("::RunTask")]
+    ours = [e for e in ours if (e["pid"], e["tid"]) in threads]
+    return sorted((e.get("tdur", 0) / 1000 for e in ours), reverse=True)
 
 
 def race_of(page):
@@ -216,51 +227,45 @@ def test_who_wants_no_motion_sees_the_end_alone(browser, address):
 
 
 def test_page_from_the_disk_trains_without_a_worker_and_is_never_blocked(browser, site):
-    blocked = []
-    for _ in range(TRIES):
-        with opened(browser, (site / PAGE).as_uri()) as page:
-            root = race_of(page)
-            preset(root, 4).check()
-            page.wait_for_timeout(1000)
-            page.evaluate(BLOCKED.replace(", buffered: true", ""))
+    with opened(browser, (site / PAGE).as_uri()) as page:
+        root = race_of(page)
+        preset(root, 4).check()
+        page.wait_for_timeout(1000)  # then the images are there, and are decoded
+
+        def run():
             guess(root, "with batch").click()
             assert result(root).startswith("As you said")
-            assert len(page.workers) == 0
-            blocked.append(max(page.evaluate("window.blocked"), default=0))
-        if blocked[-1] <= 50:
-            break
-    assert min(blocked) <= 50
+
+        taken = tasks(browser, page, run)
+        assert len(page.workers) == 0
+    assert sum(taken) > 500  # it did train here
+    assert taken[0] <= 50
 
 
-def test_page_is_not_blocked_while_the_worker_trains(open_page):
-    blocked = []
-    for _ in range(TRIES):
-        page = open_page(PAGE)
-        page.evaluate(BLOCKED.replace(", buffered: true", ""))
-        root = race_of(page)
+def test_page_is_not_blocked_while_the_worker_trains(browser, open_page):
+    page = open_page(PAGE)
+    root = race_of(page)
+
+    def run():
         guess(root, "with batch").click()
         result(root)
-        assert len(page.workers) == 1
-        blocked.append(max(page.evaluate("window.blocked"), default=0))
-        if blocked[-1] <= 50:
-            break
-    assert min(blocked) <= 50
+
+    taken = tasks(browser, page, run)
+    assert len(page.workers) == 1
+    assert 0 < taken[0] <= 50
 
 
-def use(root, control):
-    """Use one control as a reader would."""
-    kind = control.evaluate("element => element.type")
-    if kind == "radio":
-        control.click()
-    elif kind == "range":
+def way_to_use(control):
+    """How a reader would use a control; what Playwright itself asks the page comes before."""
+    page, kind = control.page, control.evaluate("element => element.type")
+    if kind in ("range", "select-one"):
         control.focus()
-        root.page.keyboard.press("ArrowLeft")
-    elif kind == "select-one":
-        control.focus()
-        root.page.keyboard.press("ArrowDown")
-    else:
-        control.click()
-    root.page.wait_for_timeout(250)
+        return lambda: page.keyboard.press("ArrowLeft" if kind == "range" else "ArrowDown")
+    control.scroll_into_view_if_needed()
+    box = control.bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    return lambda: page.mouse.click(x, y)
 
 
 @pytest.mark.parametrize(
@@ -270,19 +275,29 @@ def use(root, control):
         *("[name=depth]", "[name=batch]", "button[name=guess]"),
     ],
 )
-def test_each_control_answers_within_a_tenth_of_a_second_on_a_slow_processor(open_page, selector):
-    slowest = []
-    for _ in range(TRIES):
+def test_each_control_answers_within_a_tenth_of_a_second_on_a_slow_processor(
+    browser, open_page, selector
+):
+    best = float("inf")
+    for _ in range(3):  # on a busy machine the processor, too, is slower: its caches are shared
         page = open_page(PAGE)
-        page.context.new_cdp_session(page).send("Emulation.setCPUThrottlingRate", {"rate": 4})
         root = race_of(page)
-        root.scroll_into_view_if_needed()
-        page.evaluate(SLOW)
-        use(root, root.locator(selector).first)
-        slowest.append(page.evaluate("window.slowest"))
-        if slowest[-1] < 100:
+        root.hover()
+        page.wait_for_timeout(1000)
+        before, use = root.locator("form").inner_html(), way_to_use(root.locator(selector).first)
+        page.context.new_cdp_session(page).send("Emulation.setCPUThrottlingRate", {"rate": 4})
+
+        def act(use=use, page=page):
+            use()
+            page.wait_for_timeout(250)
+
+        # From an input to the paint that shows it are two tasks: what changes, and drawing it.
+        best = min(best, sum(tasks(browser, page, act)[:2]))
+        assert root.locator("form").inner_html() != before
+        if best < 100:
             break
-    assert min(slowest) < 100
+    print(f"\n{selector}: {best:.0f} ms")  # noqa: T201
+    assert 0 < best < 100
 
 
 def test_axe_finds_no_violation_in_any_state(open_page):
