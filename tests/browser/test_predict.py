@@ -137,13 +137,19 @@ def test_what_came_out_is_the_effect_of_this_build(reader, name):
     assert all(estimate in text for estimate in estimates)
 
 
-def test_nothing_is_judged_before_it_is_predicted(reader):
-    for name, told in ((CHOICE, "Choose one first."), (CURVE, "Move the circle first.")):
-        page = reader(name)
-        box(page).locator("button").click()
-        assert said(box(page)) == told
-        assert kept(page) == {}
-        assert not box(page).locator("details").evaluate("details => details.open")
+def test_no_verdict_is_judged_before_one_is_chosen(reader):
+    page = reader(CHOICE)
+    box(page).locator("button").click()
+    assert said(box(page)) == "Choose one first."
+    assert kept(page) == {}
+    assert not box(page).locator("details").evaluate("details => details.open")
+
+
+def test_zero_can_be_predicted_where_the_circle_stands_already(reader):
+    page = reader(NUMBER)
+    box(page).locator("button").click()
+    ((_, prediction),) = kept(page).items()
+    assert prediction["guess"] == [0]
 
 
 def test_curve_is_drawn_and_handed_in_by_keyboard_alone(reader):

@@ -74,7 +74,7 @@
     return { near, right: near.every(Boolean) };
   }
 
-  function say({ guess, moved, told, asked }, { near, right }, data) {
+  function say({ guess, told, asked }, { near, right }, data) {
     const judged = right ? " <strong>Right.</strong>" : "";
     if (told && data.options) {
       const [, words] = data.options.find(([value]) => value === guess);
@@ -85,23 +85,24 @@
       return `${hits} of your ${near.length} points ${hits === 1 ? "lies where it" : "lie where they"} came out (the squares).${judged}`;
     }
     if (told) return `Your ${noun(data)} is ${written(guess[0], data)}. It came out as ${data.points[0].text}.${judged}`;
-    if (asked && moved) return "Not yet. Try again, or open the hint.";
-    if (asked) return data.options ? "Choose one first." : "Move the circle first.";
+    if (asked) return data.options ? "Choose one first." : "Not yet. Try again, or open the hint.";
     const how = data.options ? "" : `Move ${data.points.length > 1 ? "each" : "the"} circle, with a pointer or the arrow keys.`;
     return [how, data.rule, `Your ${noun(data)} stays in this browser.`].filter(Boolean).join(" ");
   }
 
+  // Circles begin at zero, which may be what the reader thinks.
   const start = (data) => ({ guess: data.options ? "" : data.points.map(() => data.start) });
 
   function change(state, name, value, data) {
     if (name === "forget") return start(data);
-    if (name === "recall") return { guess: value, moved: true, told: true };
+    if (name === "recall") return { guess: value, told: true };
     if (name === "tell") {
-      const enough = !data.exercise || numbers(state, data).right; // who is wrong may try again
-      return { ...state, asked: true, told: state.moved && enough };
+      // In an exercise who is wrong may try again.
+      const told = data.exercise ? numbers(state, data).right : state.guess !== "";
+      return { ...state, asked: true, told };
     }
     const guess = data.options ? value : state.guess.map((old, i) => (String(i) === name ? Number(value) : old));
-    return { guess, moved: true };
+    return { guess };
   }
 
   function listen(root, apply, data) {
