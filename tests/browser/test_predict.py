@@ -37,7 +37,7 @@ def reader(browser, address):
         page = context.new_page()
         page.faults = []
         page.on("console", lambda message: page.faults.extend(visits.refusals(message.text)))
-        page.on("pageerror", lambda error: page.faults.append(str(error)))
+        page.on("pageerror", lambda error: page.faults.extend(ours(error)))
         page.go = lambda to: page.goto(f"{file.as_uri() if file else address}/{to}")
         page.go(path if path.endswith(".html") else f"gallery/{path}.html")
         return page
@@ -46,6 +46,11 @@ def reader(browser, address):
     for context in contexts:
         assert [page.faults for page in context.pages] == [[]]
         context.close()
+
+
+def ours(error):
+    """An error, if our scripts have made it: the theme's do not expect a storage that refuses."""
+    return [error.stack] if "/widgets/" in error.stack else []
 
 
 def box(page):
@@ -132,7 +137,7 @@ def test_what_came_out_is_the_effect_of_this_build(reader, name):
         for effect, mark in zip(effects, marks, strict=True):
             share = min(1, max(0, (effect.mean - told["low"]) / span))
             assert float(mark[1:].split()[0]) == pytest.approx(100 * share, abs=0.06)
-        assert root.locator("fieldset").is_disabled()
+        assert root.locator("input").first.is_disabled()
     text = root.locator("details").text_content()
     assert all(estimate in text for estimate in estimates)
 
@@ -235,7 +240,7 @@ def test_exercise_lets_one_try_again_and_then_says_that_it_is_right(reader):
     root.locator("input").fill("10")
     root.locator("button").click()
     assert said(root) == "Not yet. Try again, or open the hint."
-    assert not root.locator("fieldset").is_disabled()
+    assert not root.locator("input").is_disabled()
     root.locator("input").fill("13")
     root.locator("button").click()
     assert said(root).endswith("It came out as 13. Right.")
@@ -286,8 +291,9 @@ def test_axe_finds_no_violation_in_any_state_and_nothing_is_wider_than_the_page(
         return [one for one in found if "bn-" in one or "predict" in one]
 
     assert complaints() == []
-    root.locator("button").click()
-    assert complaints() == []
+    if name == CHOICE:
+        root.locator("button").click()  # nothing is chosen
+        assert complaints() == []
     predict(root, right=False)
     assert complaints() == []
 
