@@ -99,6 +99,18 @@ def test_layers_of_single_precision_agree_with_pytorch(ours, theirs, arguments, 
     assert max(found.values()) < 1e-5, found
 
 
+@pytest.mark.parametrize("layer", [LayerNorm, RMSNorm])
+def test_mean_of_a_row_is_not_rounded_to_single_precision(layer):
+    x, *_, dy = batch((9, 1100), offset=1e4)
+    found = []
+    for dtype in (np.float32, np.float64):
+        norm = layer(1100, fused=True)
+        y = norm.forward(x.astype(dtype))
+        found.append([y, norm.backward(dy.astype(dtype)), norm.dgamma])
+    for mine, exact in zip(*found, strict=True):
+        assert np.abs(mine - exact).max() < 5e-6 * max(1, np.abs(exact).max())
+
+
 @pytest.mark.parametrize("rows", [129, 16384])
 def test_error_in_single_precision_is_no_larger_than_pytorchs(rows):
     x, gamma, beta, dy = values = batch((rows, 8), offset=1000.0)
