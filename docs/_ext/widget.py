@@ -120,7 +120,7 @@ def load_scripts(app: Sphinx, _page: str, _template: str, _context: Any, doctree
     What one may ask for later lies in the site, and no page loads it.
     """
     widgets = list(doctree.findall(widget)) if doctree else []
-    for path, text in {p: t for node in widgets for p, t in node["later"].items()}.items():
+    for path, text in {p: t for node in widgets for p, t in node.get("later", {}).items()}.items():
         file = Path(app.outdir, "_static", path)
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
