@@ -52,6 +52,7 @@ def main() -> None:
     """Execute the pages that the build names, one after the other, as long as it lives."""
     parent, pages, reading, executing = pickle.load(sys.stdin.buffer)
     end_with(parent)
+    os.nice(10)  # what scripts train comes first, and what they time is not to be disturbed
     executed_pages.hide_what_kernels_say()
     for page in pages:
         with suppress(Exception):  # MyST-NB will meet it, too
