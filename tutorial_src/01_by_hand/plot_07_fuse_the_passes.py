@@ -245,10 +245,9 @@ figure, (left, right) = new_figure(
     width=7.2,
     height=3.6,
     alt="Left, horizontal bars: the time of both passes in moves of the batch, for the five "
-    "versions from top to bottom, each shorter than the last, with a dotted line at the least "
-    "number of moves and a dashed one at PyTorch's time. Right, both axes logarithmic: operations "
-    "in the time of one byte against operations for each byte, the five versions as points that "
-    "climb towards the line that no version can cross.",
+    "versions from top to bottom, with a dotted line at the least number of moves and a dashed one "
+    "at PyTorch's time. Right, both axes logarithmic: operations in the time of one byte against "
+    "operations for each byte, the five versions as points below a line that none can cross.",
 )
 names = list(moves)
 left.barh(names, [taken[name] for name in names], color=COLORS["green"])
