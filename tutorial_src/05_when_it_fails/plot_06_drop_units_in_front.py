@@ -276,10 +276,10 @@ for arm, color in (("in front", "orange"), ("slow", "pink")):
         spots = {"color": COLORS[color], "marker": MARKERS[color], "s": 14}
         values = ratios[arm, share]
         left.scatter([share] * len(JUDGING), values, **spots, zorder=2)
-left.set(xlabel="share dropped", xticks=SHARES, ylim=(0, None))
+left.set(xlabel="share dropped", xticks=SHARES, ylim=(1, None))
 left.set_title("variance in training,\nas a multiple", fontsize=11)
 LOOKS = dict(
-    zip(WAYS, ("green", "blue", "orange", "purple", "pink"), strict=True)
+    zip(WAYS, ("green", "purple", "orange", "grey", "pink"), strict=True)
 )
 for way, color in LOOKS.items():
     runs = np.array([found[way, share].values for share in SHARES]).T
