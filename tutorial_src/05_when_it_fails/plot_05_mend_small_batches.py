@@ -203,7 +203,8 @@ for row, words in (
     (-0.6, "a step for each pair"),
     (5.4, "a step for 16 pairs"),
 ):
-    ax.text(1, row, words, fontsize=10, style="italic", va="center")
+    look = {"fontsize": 10, "style": "italic", "ha": "right", "va": "center"}
+    ax.text(99, row, words, **look)
 
 # %%
 
