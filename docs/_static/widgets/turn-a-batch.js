@@ -2,7 +2,7 @@
    does to it, and to a gradient. The names are those of the notation table. */
 (function () {
   "use strict";
-  const { fixed, short, slider, choice, menu } = bnWidgets;
+  const { fixed, slider, choice, menu } = bnWidgets;
   const sum = (values) => values.reduce((total, value) => total + value, 0);
   const mean = (values) => sum(values) / values.length;
   const dot = (a, b) => sum(a.map((v, i) => v * b[i]));
