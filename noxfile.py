@@ -100,7 +100,7 @@ def faults(session: nox.Session) -> None:
 
 @nox.session
 def examine(session: nox.Session) -> None:
-    """Examine sick models and healthy ones, and count what is found; about five minutes."""
+    """Examine sick models and healthy ones; about five minutes. `-- --record` keeps the counts."""
     install(session, "tests")
     session.run("pytest", "tests/examine", *session.posargs)
 

@@ -26,6 +26,7 @@ extensions = [
     "lead_figure",
     "fold",
     "check_log",
+    "examined",
     "course",
     "course_map",
     "equation_code",

@@ -3,13 +3,18 @@
 A fault is *found* when an error or a warning has one of its codes; a note is enough only where the
 fault does no harm, so that a note is all there can be. Where one layer is sick, that finding must
 name it and no other. A *false alarm* is a healthy model with an error or a warning, in train mode
-or in evaluation mode.
+or in evaluation mode. What is found is on record, for a table of the site: `nox -s examine --
+--record` writes it anew.
 """
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
 
 import field_cases
 import planted_faults
@@ -24,6 +29,7 @@ from bn_tutorial.networks.gather import has_statistics, norm_layers
 CASES = {**field_cases.CASES, **planted_faults.CASES}
 HARMLESS = {"bias-without-effect", "uneven-counters"}
 SEEDS = {name: 4 if name in QUICK else 1 for name in FAMILIES}
+RECORD = Path(__file__).parents[2] / "docs" / "record" / "examined.json"
 
 
 @dataclass
@@ -163,3 +169,35 @@ def test_a_sick_layer_is_named_in_every_family(healthy):
     ]
     assert len(planted) >= 15
     assert [(name, layers) for name, layers in planted if layers != [name]] == []
+
+
+@pytest.fixture(scope="module")
+def outcome(results, healthy):
+    """What a reader of the site is told: each fault, what is no fault, and healthy models."""
+    false = Counter(
+        family
+        for (family, _), found in healthy.items()
+        if found["train"].alarms or found["eval"].alarms
+    )
+    return {
+        "faults": [
+            {
+                "fault": one.case.what,
+                "found": list(dict.fromkeys(one.found)),
+                "besides": sorted({*one.alarms} - {*one.found}),
+            }
+            for one in results.values()
+            if one.case.codes
+        ],
+        "no faults": {one.case.what: one.alarms for one in results.values() if not one.case.codes},
+        "healthy": {family: [SEEDS[family], false[family]] for family in FAMILIES},
+    }
+
+
+def test_what_is_found_is_what_is_on_record(outcome, request):
+    if request.config.getoption("--record"):
+        versions = {name: version(name) for name in ("torch", "torchvision")}
+        made = {"date": datetime.now(UTC).date().isoformat(), "versions": versions}
+        RECORD.write_text(json.dumps(made | outcome, indent=1) + "\n", encoding="utf-8")
+    record = json.loads(RECORD.read_text(encoding="utf-8"))
+    assert {name: record[name] for name in outcome} == outcome

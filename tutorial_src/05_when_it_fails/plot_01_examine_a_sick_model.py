@@ -351,7 +351,8 @@ assert len(str(whole).splitlines()) <= 25
 # wrong label are out of its sight; what it did not check stands in its last lines. Effects below
 # the thresholds, each given with its reason in :mod:`the reference
 # <bn_tutorial.networks.checks_with_data>`, are notes or nothing: it is meant to be silent rather
-# than wrong.
+# than wrong. How many faults of a longer list it finds, and how often it calls a healthy model
+# sick, was :ref:`counted <what-is-found>`.
 #
 # **Try it.** Plant a fault of your own, such as ``model.block_1.norm.eps = 10.0``, give it a code
 # and ``nothing``, and see whether it is found. Or make the dropout 0.1: from where on does it
