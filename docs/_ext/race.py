@@ -44,8 +44,8 @@ PRESETS: list[dict[str, Any]] = [
     {
         "name": "good weights",
         **dict(zip(SETTINGS, ("batch", "sigmoid", 1, 7, 4, 64), strict=True)),
-        "look": "The same networks, but the first weights are seven times as large. "
-        "Look who is ahead after 100 steps, and who is in the end.",
+        "look": "Sigmoids again, but both begin with weights seven times as large, and learn at a rate "
+        "of 1. Look who is ahead at first, and who is in the end.",
         "why": "With larger weights the difference arrives without any normalization: here a good "
         "beginning does most of what batch normalization does, only later.",
     },
@@ -60,8 +60,8 @@ PRESETS: list[dict[str, Any]] = [
     {
         "name": "a batch of two",
         **dict(zip(SETTINGS, ("batch", "tanh", 0.03, 2, 4, 2), strict=True)),
-        "look": "Mean and variance are those of two images. "
-        "Look at the gradient of the first layer.",
+        "look": "Four layers of tanh, and batches of two: mean and variance are those of two images. "
+        "Look at the gradient of the first layer, in the table.",
         "why": "Of two images, a normalized unit says only which one gives the larger number. "
         "That hardly changes when a weight does, so next to no gradient is left.",
     },

@@ -150,6 +150,13 @@ def test_no_verdict_is_judged_before_one_is_chosen(reader):
     assert not box(page).locator("details").evaluate("details => details.open")
 
 
+def test_curve_that_nobody_drew_is_not_judged(reader):
+    page = reader(CURVE)
+    box(page).locator("button").click()
+    assert said(box(page)) == "Draw the curve first: move its circles."
+    assert kept(page) == {}
+
+
 def test_zero_can_be_predicted_where_the_circle_stands_already(reader):
     page = reader(NUMBER)
     box(page).locator("button").click()

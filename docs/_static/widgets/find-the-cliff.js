@@ -85,7 +85,7 @@
 
   /* One map: a row for each scale, the largest on top; a thick line where larger rates fail. */
   function map(arm, top, state, { gains }, { studies, level }) {
-    const { scales, rates, accuracy } = studies[state.net];
+    const { scales, rates, accuracy, hidden } = studies[state.net];
     const [size, height] = [(RIGHT - LEFT) / rates.length, HEIGHT / scales.length];
     const rowAt = (i) => top + height * (scales.length - 1 - i);
     const rows = scales.map((scale, i) => {
@@ -102,7 +102,7 @@
       });
       const edge = (LEFT + size * (last + 1)).toFixed(1);
       const cliff = last >= 0 && last < rates.length - 1 ? `<path class="bn-cliff" d="M${edge} ${y + 1}v${height - 2}"/>` : "";
-      const left = arm ? "1" : power(gains[i] ** (state.depth - 1));
+      const left = arm ? "1" : power(gains[i] ** (hidden - 1)); // of the networks that were trained
       return `${label(LEFT - 6, middle, short(scale), "bn-end")}${cells.join("")}${cliff}${label(RIGHT + 8, middle, left, "")}`;
     });
     const x = (LEFT + size * state.rate).toFixed(1);
@@ -160,7 +160,7 @@
       return `${arm} ${accuracy[i] === null ? "it diverged" : percent(accuracy[i])}, ${fate(studies[net].accuracy[arm][scale], rate, left, level)}`;
     });
     return `By the formula each layer multiplies the signal by ${power(factors[0])}: layer ${depth} gets
-      ${power(factors[0] ** (depth - 1))} times that of layer 1; with batch normalization, as much.${kept}
+      ${power(factors[0] ** (depth - 1))} times that of layer 1; with batch normalization, as much as layer 1.${kept}
       Recorded, with ${hidden} hidden layers: ${ends.join("; ")}.`;
   }
 

@@ -85,20 +85,24 @@
       return `${hits} of your ${near.length} points ${hits === 1 ? "lies where it" : "lie where they"} came out (the squares).${judged}`;
     }
     if (told) return `Your ${noun(data)} is ${written(guess[0], data)}. It came out as ${data.points[0].text}.${judged}`;
-    if (asked) return data.options ? "Choose one first." : "Not yet. Try again, or open the hint.";
+    if (asked && data.exercise) return "Not yet. Try again, or open the hint.";
+    if (asked) return data.options ? "Choose one first." : "Draw the curve first: move its circles.";
     const how = data.options ? "" : `Move ${data.points.length > 1 ? "each" : "the"} circle, with a pointer or the arrow keys.`;
     return [how, data.rule, `Your ${noun(data)} stays in this browser.`].filter(Boolean).join(" ");
   }
 
-  // Circles begin at zero, which may be what the reader thinks.
+  // Circles begin at zero, which may be what the reader thinks of one; a curve is not drawn yet.
   const start = (data) => ({ guess: data.options ? "" : data.points.map(() => data.start) });
+
+  const isGuessed = ({ guess }, data) =>
+    data.options ? guess !== "" : guess.length === 1 || guess.some((value) => value !== data.start);
 
   function change(state, name, value, data) {
     if (name === "forget") return start(data);
     if (name === "recall") return { guess: value, told: true };
     if (name === "tell") {
       // In an exercise who is wrong may try again.
-      const told = data.exercise ? numbers(state, data).right : state.guess !== "";
+      const told = data.exercise ? numbers(state, data).right : isGuessed(state, data);
       return { ...state, asked: true, told };
     }
     const guess = data.options ? value : state.guess.map((old, i) => (String(i) === name ? Number(value) : old));

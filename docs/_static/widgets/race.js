@@ -109,7 +109,7 @@
       ${label(4, 222, "loss in training", "")}
       ${curves(state, "loss", steps, [0, 3], [232, 282], [[0, "0"], [3, "3"]])}
       ${label(LEFT, 297, "0")}${label(RIGHT, 297, steps, "bn-end")}${label((LEFT + RIGHT) / 2, 297, "step")}
-      ${label(4, 328, "difference between images", "")}${layers(shown.signal, [LEFT, 172], [-6, 0])}
+      ${label(4, 328, "how much outputs differ", "")}${layers(shown.signal, [LEFT, 172], [-6, 0])}
       ${label(196, 328, "gradient of the weights", "")}${layers(shown.gradient, [222, RIGHT], [-6, 2])}</svg>`;
   }
 
@@ -149,7 +149,7 @@
     const { presets } = data;
     const { preset, rival, activation, rate, scale, depth, batch } = state;
     const at = (list, value) => ({ min: 0, max: list.length - 1, step: 1, value: list.indexOf(value), text: String(value) });
-    return `<div class="bn-input">${choice("preset", "Two networks learn to read digits from the same first weights. One thing differs.", presets.map(({ name }, i) => [i, name]), preset)}
+    return `<div class="bn-input">${choice("preset", "Two networks learn to read digits from the same first weights. Between the two, one thing differs.", presets.map(({ name }, i) => [i, name]), preset)}
       <p class="bn-look">${preset === null ? "Your own settings." : presets[preset].look}</p></div>
       ${guesses(state, data)}
       <div class="bn-columns"><div class="bn-figure">${picture(state, shown, data)}</div>
