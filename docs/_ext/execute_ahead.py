@@ -21,6 +21,7 @@ from jupyter_cache.executors.utils import single_nb_execution
 from myst_nb.core.config import NbParserConfig
 from myst_nb.core.read import create_nb_reader
 from myst_parser.config.main import MdParserConfig
+from nbformat import NotebookNode
 from sphinx.application import Sphinx
 from sphinx.util import logging
 
@@ -74,10 +75,28 @@ def execute(page: Path, reading: MdParserConfig, executing: NbParserConfig) -> N
         notebook, str(page.parent), executing.execution_timeout, executing.execution_allow_errors
     )
     if not result.err:
+        join_streams(notebook)
         record = cache.add_nb_to_project(str(page), read_data=reader.read_fmt)
         executed = CacheBundleIn(notebook, record.uri, data={"execution_seconds": result.time})
         cache.cache_notebook_bundle(executed, check_validity=False, overwrite=True)
         executed_pages.seal_cache(folder)
+
+
+def join_streams(notebook: NotebookNode) -> None:
+    """Join what a cell has printed, which comes in pieces that depend on time alone.
+
+    MyST-NB would put each piece on a line of its own.
+    """
+    for cell in notebook.cells:
+        joined: list[NotebookNode] = []
+        for output in cell.get("outputs", ()):
+            last = joined[-1] if joined else NotebookNode()
+            if output.output_type == "stream" and output.name == last.get("name"):
+                last.text += output.text
+            else:
+                joined.append(output)
+        if "outputs" in cell:
+            cell.outputs = joined
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

@@ -44,8 +44,8 @@ PRESETS: list[dict[str, Any]] = [
     {
         "name": "good weights",
         **dict(zip(SETTINGS, ("batch", "sigmoid", 1, 7, 4, 64), strict=True)),
-        "look": "Sigmoids again, but both begin with weights seven times as large, and learn at a rate "
-        "of 1. Look who is ahead at first, and who is in the end.",
+        "look": "Sigmoids again, but both begin with weights seven times as large, and learn at a "
+        "rate of 1. Look who is ahead at first, and who is in the end.",
         "why": "With larger weights the difference arrives without any normalization: here a good "
         "beginning does most of what batch normalization does, only later.",
     },
@@ -60,8 +60,8 @@ PRESETS: list[dict[str, Any]] = [
     {
         "name": "a batch of two",
         **dict(zip(SETTINGS, ("batch", "tanh", 0.03, 2, 4, 2), strict=True)),
-        "look": "Four layers of tanh, and batches of two: mean and variance are those of two images. "
-        "Look at the gradient of the first layer, in the table.",
+        "look": "Four layers of tanh, and batches of two: mean and variance are those of two "
+        "images. Look at the gradient of the first layer, in the table.",
         "why": "Of two images, a normalized unit says only which one gives the larger number. "
         "That hardly changes when a weight does, so next to no gradient is left.",
     },
@@ -229,4 +229,11 @@ def first_frame(settings: dict[str, Any]) -> dict[str, Any]:
     """Return what is seen of both networks before the first step."""
     arms = [frames(settings, norm, 0)[0] for norm in ("none", settings["rival"])]
     shown = ("loss", "signal", "gradient", "accuracy", "answers")
-    return {"step": 0, **{name: [arm[name] for arm in arms] for name in shown}}
+    return {"step": 0, **{name: [rounded(arm[name]) for arm in arms] for name in shown}}
+
+
+def rounded(value: Any) -> Any:
+    """Return numbers to six digits: the last ones depend on how many threads add them up."""
+    if isinstance(value, list):
+        return [rounded(one) for one in value]
+    return float(f"{value:.6g}") if isinstance(value, float) else value
