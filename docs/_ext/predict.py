@@ -342,6 +342,8 @@ class Predict(SphinxDirective):
         first = next(node for node in text if isinstance(node, nodes.paragraph))
         asked = " ".join(node.astext() for node in text)
         data = {"key": key, **data}
+        if "exercise" in data:  # of which a page has several
+            data["title"] = f"Your answer: {escape(name)}"
         if came:
             questions = [one for one in sentences(asked) if one.endswith("?")]
             self.env.__dict__.setdefault("predictions", {})[key] = (

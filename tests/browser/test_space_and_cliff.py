@@ -123,6 +123,7 @@ def test_no_state_is_wider_than_the_page_or_moves_what_follows(touch, widget, wi
     assert root.bounding_box()["height"] == pytest.approx(height, abs=1)
 
 
+@pytest.mark.timed
 def test_every_control_answers_soon_on_a_slow_processor(touch, widget):
     root = touch(widget, width=375)
     slow = root.page.context.new_cdp_session(root.page)

@@ -338,6 +338,7 @@ def interactions(root):
     )
 
 
+@pytest.mark.timed
 def test_every_control_answers_at_once_on_a_slow_processor(walk):
     root = walk(width=375)
     page, took = root.page, {}

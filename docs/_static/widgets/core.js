@@ -67,7 +67,7 @@
     const view = `<div class="bn-view">${widget.view(state, numbers, data)}</div>`;
     const said = `<p class="bn-said" aria-live="polite">${widget.say(state, numbers, data)}</p>`;
     const parts = widget.leads ? `<div class="bn-step">${said}<!-- pieces --></div>${view}` : view + said;
-    const html = `<form class="bn-form" aria-label="${widget.title}" autocomplete="off">${parts}</form>`;
+    const html = `<form class="bn-form" aria-label="${data.title ?? widget.title}" autocomplete="off">${parts}</form>`;
     return { html, numbers };
   }
 
