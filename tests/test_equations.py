@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 import pytest
-from equation_code import PACKAGE, marked_lines
+from marked_code import PACKAGE, marked_lines
 
 ROOT = Path(__file__).parents[1]
 

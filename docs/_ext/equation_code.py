@@ -12,12 +12,9 @@ lines likewise, to be copied.
 
 from __future__ import annotations
 
-import ast
-import re
-import textwrap
 from html import escape
-from pathlib import Path
 
+import marked_code
 from docutils import nodes
 from docutils.parsers.rst import directives
 from sphinx.application import Sphinx
@@ -25,37 +22,6 @@ from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
 logger = logging.getLogger(__name__)
-
-PACKAGE = Path(__file__).parents[2] / "bn_tutorial"
-
-
-def marked_lines(mark: str, package: Path) -> tuple[Path, int, str]:
-    """Find the statements under a marker: their module, the first line's number, their text.
-
-    They end at a blank line, a comment, or a return.
-    """
-    for module in sorted(package.rglob("*.py")):
-        source = module.read_text(encoding="utf-8")
-        if found := re.search(rf"^ *# \[{re.escape(mark)}\]$", source, re.MULTILINE):
-            first = source.count("\n", 0, found.start()) + 2
-            last = first - 1
-            statements = (
-                node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.stmt)
-            )
-            for node in sorted(statements, key=lambda node: node.lineno):
-                if node.lineno == last + 1 and not isinstance(node, ast.Return):
-                    last = node.end_lineno or node.lineno
-            lines = source.splitlines()[first - 1 : last]
-            return module, first, textwrap.dedent("\n".join(lines))
-    raise ValueError(f"no line of the package is marked # [{mark}]")
-
-
-def to_read(label: str) -> str:
-    """Return the plain line of an equation, or the package's where there is no other."""
-    try:
-        return marked_lines(f"read {label}", PACKAGE)[2]
-    except ValueError:
-        return marked_lines(label, PACKAGE)[2]
 
 
 class equation_summary(nodes.General, nodes.Element):  # noqa: N801  (docutils' way to name nodes)
@@ -67,8 +33,8 @@ class Shows(SphinxDirective):
 
     def find(self, mark: str) -> tuple[str, str]:
         """Return the lines under a marker, and where they are."""
-        module, first, code = marked_lines(mark, PACKAGE)
-        return code, f"{module.relative_to(PACKAGE).as_posix()}, line {first}"
+        module, first, code = marked_code.marked_lines(mark, marked_code.PACKAGE)
+        return code, f"{module.relative_to(marked_code.PACKAGE).as_posix()}, line {first}"
 
     @staticmethod
     def block(code: str) -> nodes.literal_block:
@@ -86,7 +52,7 @@ class EquationCode(Shows):
         """Return the line, what is to be said of it, and the package's line if that is another."""
         label = self.arguments[0]
         try:
-            code, (computed, where) = to_read(label), self.find(label)
+            code, (computed, where) = marked_code.to_read(label), self.find(label)
         except ValueError as error:
             raise self.error(str(error)) from error
         facts = [f"shape {self.options['shape']}"] if "shape" in self.options else []
@@ -116,7 +82,7 @@ class EquationSummary(Shows):
         """Return a row whose equations are put in when the page has been read."""
         labels = self.arguments[0].split()
         try:
-            code = "\n".join(map(to_read, labels))
+            code = "\n".join(map(marked_code.to_read, labels))
         except ValueError as error:
             raise self.error(str(error)) from error
         place = equation_summary(labels=labels)

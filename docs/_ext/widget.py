@@ -20,7 +20,7 @@ import dukpy
 import katex_engine
 import numpy as np
 from docutils import nodes
-from equation_code import to_read
+from marked_code import to_read
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.errors import SphinxError

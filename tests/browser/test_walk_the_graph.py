@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import visits
 import widget_data
-from equation_code import to_read
+from marked_code import to_read
 from npm_package import files
 
 from bn_tutorial.scratch.functional import batch_norm_forward, batch_norm_gradients

@@ -1,4 +1,4 @@
-import equation_code
+import marked_code
 import pytest
 from bs4 import BeautifulSoup
 from sphinx.testing.util import SphinxTestApp
@@ -9,7 +9,7 @@ def package(tmp_path, monkeypatch):
     """A package of one module, within a wing, whose text the test writes."""
     folder = tmp_path / "package"
     (folder / "wing").mkdir(parents=True)
-    monkeypatch.setattr(equation_code, "PACKAGE", folder)
+    monkeypatch.setattr(marked_code, "PACKAGE", folder)
     return folder
 
 
@@ -86,5 +86,5 @@ def test_whole_statements_are_shown_up_to_a_gap_without_their_indentation(packag
     code = "def f():\n    # [eq-a]\n    x = g(\n        1,\n    )\n    x += 1\n{}\n    y = 2\n"
     for end in ("", "    # A comment.", "    return x"):
         (package / "wing" / "m.py").write_text(code.format(end))
-        module, first, shown = equation_code.marked_lines("eq-a", package)
+        module, first, shown = marked_code.marked_lines("eq-a", package)
         assert (module.name, first, shown) == ("m.py", 3, "x = g(\n    1,\n)\nx += 1")

@@ -8,7 +8,7 @@ import pytest
 import race
 import widget
 import widget_data
-from equation_code import to_read
+from marked_code import to_read
 from sphinx.errors import SphinxError
 from sphinx.testing.util import SphinxTestApp
 
