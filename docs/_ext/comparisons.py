@@ -259,9 +259,7 @@ def write_record(docs: Path) -> Path:
     ValueError
         If it is of several data sets.
     """
-    source, gallery = docs.parent / "tutorial_src", docs / "gallery"
-    scripts = gallery_state.scripts_in(source)
-    if old := [page for page in scripts if not gallery_state.is_current(page, source, gallery)]:
+    if old := gallery_state.outdated(docs):
         raise LookupError(f"not built as they are now: {', '.join(old)}. Run nox -s docs first.")
     if (record := this_build(docs)) is None:
         raise LookupError("no script has compared anything")

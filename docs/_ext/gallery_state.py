@@ -59,6 +59,12 @@ def is_current(script: str, source: Path, gallery: Path) -> bool:
     return ran(script, gallery) == now and seal.holds(seal_of(script, gallery))
 
 
+def outdated(docs: Path) -> list[str]:
+    """Return the scripts that did not run to the end as they are now, or whose files are gone."""
+    source, gallery = docs.parent / "tutorial_src", docs / "gallery"
+    return [name for name in scripts_in(source) if not is_current(name, source, gallery)]
+
+
 def ran(script: str, gallery: Path) -> str:
     """Return the checksum of the text that ran to the end; nothing where none did."""
     checksum = gallery / f"{script}.py.md5"

@@ -91,10 +91,8 @@ def decide(app: Sphinx, config: Config) -> None:
 
 def is_whole(docs: Path, config: Config) -> bool:
     """Tell whether what scripts and pages have made is there, too: other commands ask for it."""
-    source, gallery = docs.parent / "tutorial_src", docs / "gallery"
-    scripts = gallery_state.scripts_in(source)
     executed = Path(config.nb_execution_cache_path).is_dir()  # one that is damaged was removed
-    return executed and all(gallery_state.is_current(name, source, gallery) for name in scripts)
+    return executed and not gallery_state.outdated(docs)
 
 
 def take_note(app: Sphinx, exception: Exception | None, mark: str) -> None:

@@ -8,27 +8,15 @@ import numpy as np
 import pytest
 import race
 import visits
+from raced import STEPS
 
 PAGE = "index.html"
 # A script of the site, loaded as the page itself would.
 LOAD = """name => new Promise((done, failed) => document.head.append(Object.assign(
   document.createElement("script"),
   {src: `_static/race/${name}`, onload: done, onerror: failed})))"""
-TRAIN = """([settings, norm, steps]) => {
-  const {train, test, inputs} = bnRace.decode(bnDigits);
-  const net = bnRace.network(norm, settings, inputs, Math.max(settings.batch, test.labels.length));
-  const next = bnRace.sampler(train.labels.length, settings.batch, settings.seed);
-  return Array.from({length: steps + 1}, () => {
-    const rows = next();
-    const x = Float64Array.from(
-      rows.flatMap(n => [...train.x.slice(n * inputs, (n + 1) * inputs)]));
-    const loss = bnRace.learn(net, x, Uint8Array.from(rows, n => train.labels[n]));
-    const seen = bnRace.look(net, settings.batch, test);
-    const logits = Array.from(bnRace.forward(net, test.x, 1, false).slice(0, 10));
-    bnRace.update(net, settings.rate);
-    return {loss, ...seen, logits};
-  });
-}"""
+TRAIN = f"""([settings, norm, steps]) =>
+  ({STEPS})(bnRace.decode(bnDigits), settings, norm, steps)"""
 # Train so many steps of both networks.
 RACE = """([settings, steps]) => {
   for (const _ of bnRace.train(settings, bnRace.decode(bnDigits), steps));

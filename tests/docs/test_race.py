@@ -6,27 +6,13 @@ import json
 import numpy as np
 import pytest
 import race
+from raced import STEPS
 
 from bn_tutorial.networks.perceptron import DeepNet
 
 SETTINGS = {"activation": "tanh", "rate": 0.3, "scale": 2, "depth": 2, "batch": 4, "seed": 3}
-# What the script sees at each step; a race asks for it at every tenth.
-FRAMES = """(() => {
-  const {settings, norm, values, labels, count, steps} = dukpy;
-  const {train, test, inputs} = bnRace.images(values, labels, count);
-  const net = bnRace.network(norm, settings, inputs, labels.length);
-  const next = bnRace.sampler(count, settings.batch, settings.seed);
-  return Array.from({length: steps + 1}, () => {
-    const rows = next();
-    const x = Float64Array.from(
-      rows.flatMap(n => [...train.x.slice(n * inputs, (n + 1) * inputs)]));
-    const loss = bnRace.learn(net, x, Uint8Array.from(rows, n => train.labels[n]));
-    const seen = bnRace.look(net, settings.batch, test);
-    const logits = Array.from(bnRace.forward(net, test.x, 1, false).slice(0, 10));
-    bnRace.update(net, settings.rate);
-    return {loss, ...seen, logits};
-  });
-})()"""
+FRAMES = f"""(({{values, labels, count, settings, norm, steps}}) =>
+  ({STEPS})(bnRace.images(values, labels, count), settings, norm, steps))(dukpy)"""
 
 
 @pytest.fixture
