@@ -31,14 +31,14 @@ PUBLISHED = """\
 # Install what this notebook uses, unless it is there.
 from importlib.util import find_spec
 
-if not find_spec("bn_tutorial"):
+if not ({there}):
     %pip install --quiet {wheel}{more}"""
 BESIDE = """\
 # Install what this notebook uses, unless it is there: the package lies in the same folder.
 from importlib.util import find_spec
 from pathlib import Path
 
-if not find_spec("bn_tutorial"):
+if not ({there}):
     if not Path("{wheel}").is_file():
         raise FileNotFoundError(
             "{wheel} is not in this folder. It comes with "
@@ -92,7 +92,9 @@ def equip(files: dict[str, Path], around: plain_text.Around, wheel: Path, addres
     what = f"{address}{wheel.name}" if is_ours else "torch torchvision"
     where = " (the file comes with this one, in the archive)" if lies_beside else ""
     imported = set(re.findall(r"\w+", " ".join(re.findall(IMPORT, script))))
-    more = "".join(f" {library}" for module, library in MORE.items() if module in imported)
+    libraries = [library for module, library in MORE.items() if module in imported]
+    more = "".join(f" {library}" for library in libraries)
+    there = " and ".join(f'find_spec("{name}")' for name in ("bn_tutorial", *libraries))
     show = SHOW if "new_figure(" in script else ""
     needs = f"# This needs: pip install {what}{more}{where}\n"
     files[".py"].write_text(f"{needs}{script}{show}", encoding="utf-8")
@@ -100,7 +102,7 @@ def equip(files: dict[str, Path], around: plain_text.Around, wheel: Path, addres
     notebook = json.loads(files[".ipynb"].read_text(encoding="utf-8"))
     plain_text.notebook(notebook["cells"], around)
     first = BESIDE if lies_beside else PUBLISHED
-    first = first.format(wheel=what, more=more) if is_ours else PLAIN
+    first = first.format(wheel=what, more=more, there=there) if is_ours else PLAIN
     cell = {"cell_type": "code", "execution_count": None, "metadata": {}, "outputs": []}
     notebook["cells"].insert(0, {**cell, "source": first.splitlines(keepends=True)})
     files[".ipynb"].write_text(json.dumps(notebook, indent=1) + "\n", encoding="utf-8")

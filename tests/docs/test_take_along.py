@@ -48,11 +48,11 @@ def first_cell(files):
     return "".join(cells[0]["source"])
 
 
-def installed(cell, monkeypatch, *, is_there):
-    """What Jupyter would install where the package is there, or is not."""
+def installed(cell, monkeypatch, there=()):
+    """What Jupyter would install where some packages are there."""
     asked = []
     shell = SimpleNamespace(run_line_magic=lambda magic, line: asked.append(f"{magic} {line}"))
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: is_there and name)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name in there)
     exec(TransformerManager().transform_cell(cell), {"get_ipython": lambda: shell})
     return asked
 
@@ -64,8 +64,10 @@ def test_what_the_package_does_not_bring_along_is_installed_where_it_is_used(
     files = equipped(f'"""Title"""\nfrom bn_tutorial.scratch import {names}\n')
     monkeypatch.chdir(tmp_path)
     (tmp_path / WHEEL).touch()
-    asked = installed(first_cell(files), monkeypatch, is_there=False)
-    assert asked == [f"pip install --quiet {WHEEL} numba"]
+    wanted = [f"pip install --quiet {WHEEL} numba"]
+    for there in ({}, {"bn_tutorial"}, {"numba"}):
+        assert installed(first_cell(files), monkeypatch, there=there) == wanted
+    assert installed(first_cell(files), monkeypatch, there={"bn_tutorial", "numba"}) == []
     assert files[".py"].read_text().startswith(f"# This needs: pip install {WHEEL} numba (")
 
 
@@ -82,7 +84,7 @@ def test_where_the_site_has_no_address_the_package_lies_beside_the_notebook(
     monkeypatch.chdir(tmp_path)
     with zipfile.ZipFile(files[".zip"]) as packed:
         packed.extractall()
-    assert installed(cell, monkeypatch, is_there=False) == [f"pip install --quiet {WHEEL}"]
+    assert installed(cell, monkeypatch) == [f"pip install --quiet {WHEEL}"]
     assert members(files) == {
         "x.ipynb": files[".ipynb"].read_bytes(),
         "x.py": files[".py"].read_bytes(),
@@ -94,25 +96,25 @@ def test_notebook_without_its_archive_says_where_the_package_is(equipped, monkey
     cell = first_cell(equipped(OURS))
     monkeypatch.chdir(tmp_path)
     with pytest.raises(FileNotFoundError, match=f"{WHEEL} is not in this folder.*archive"):
-        installed(cell, monkeypatch, is_there=False)
-    assert installed(cell, monkeypatch, is_there=True) == []
+        installed(cell, monkeypatch)
+    assert installed(cell, monkeypatch, there={"bn_tutorial"}) == []
 
 
 def test_where_it_has_one_the_package_is_installed_from_there(equipped, monkeypatch):
     files = equipped(OURS, "https://example.org/_downloads/")
     wanted = f"pip install --quiet https://example.org/_downloads/{WHEEL}"
-    assert installed(first_cell(files), monkeypatch, is_there=False) == [wanted]
+    assert installed(first_cell(files), monkeypatch) == [wanted]
     assert members(files).keys() == {"x.ipynb", "x.py"}
 
 
 def test_package_that_is_there_is_left_alone(equipped, monkeypatch):
-    assert installed(first_cell(equipped(OURS)), monkeypatch, is_there=True) == []
+    assert installed(first_cell(equipped(OURS)), monkeypatch, there={"bn_tutorial"}) == []
 
 
 def test_script_without_the_package_asks_for_pytorch_alone(equipped, monkeypatch):
     files = equipped(PLAIN)
     wanted = "pip install --quiet torch torchvision"
-    assert installed(first_cell(files), monkeypatch, is_there=False) == [wanted]
+    assert installed(first_cell(files), monkeypatch) == [wanted]
     assert members(files).keys() == {"x.ipynb", "x.py"}
     assert files[".py"].read_text().startswith("# This needs: pip install torch torchvision\n")
 
