@@ -3,7 +3,9 @@
 NumPy does one operation at a time, and each reads and writes whole arrays. Here the loops of
 :mod:`~bn_tutorial.scratch.kernels` do all that can be done with a value while it is at hand, and
 Numba compiles them: the forward pass reads the batch twice and writes once, the backward pass reads
-two arrays twice and writes one. The rows are divided into parts, which the threads share.
+two arrays twice and writes one. Where the statistics are of one sample alone, as in layer and group
+normalization, the second reading finds the values still in the cache. The rows are divided into
+parts, which the threads share.
 
 What comes out differs from ``functional`` by rounding alone. It does not depend on how many threads
 there are: the parts depend on the shape, and their sums are added in one order.
@@ -42,7 +44,8 @@ from bn_tutorial.scratch.arrays import (
 from bn_tutorial.storage import cache_folder, prepare_folder
 
 PARTS = 16  # at most: so many threads can share the rows of an array
-PART = 1 << 16  # values, at least: a smaller part is not worth a thread
+PART = 1 << 16  # values, at least, in a part
+SHARE = 1 << 20  # values, at least, for a thread: it takes the time of half of them to wake one
 
 
 class Cache(NamedTuple):
@@ -145,16 +148,14 @@ def normalize_forward(
     layout = _layout(x, gamma, axes)
     if layout is None:
         return normalize.normalize_forward(x, gamma, beta, axes=axes, eps=eps)
-    forward = _layer_forward if layout.kind == "layer" else _forward
-    return forward(layout, x, gamma, beta, eps)
+    return _FORWARD[layout.kind](layout, x, gamma, beta, eps)
 
 
 def normalize_backward(dy: Array, cache: Cache | normalize.Cache) -> tuple[Array, Array, Array]:
     """As :func:`bn_tutorial.scratch.normalize.normalize_backward`."""
     if isinstance(cache, normalize.Cache):
         return normalize.normalize_backward(dy, cache)
-    backward = _layer_backward if cache.layout.kind == "layer" else _backward
-    return backward(check_upstream(dy, cache.x), cache)
+    return _BACKWARD[cache.layout.kind](check_upstream(dy, cache.x), cache)
 
 
 def rms_forward(
@@ -190,9 +191,10 @@ class _Layout(NamedTuple):
 
     Attributes
     ----------
-    kind : {"column", "row", "layer", "rms"}
-        Whether mean and gamma are those of a column or of a row; or the mean of a row and gamma of
-        a column, with a mean or without.
+    kind : {"column", "row", "group", "layer", "rms"}
+        Whether mean and gamma are those of a column or of a row; or the mean of some rows below
+        each other and gamma of a row; or the mean of a row and gamma of a column, with a mean or
+        without.
     matrix : tuple of int
         The shape of the matrix.
     vector : tuple of int
@@ -200,7 +202,7 @@ class _Layout(NamedTuple):
     pieces : tuple of int
         The same for what the kernels sum: of a column that is a sum for each part.
     bounds : ndarray
-        Where the parts begin and end.
+        Where the parts begin and end: rows, or groups of rows.
     axes : tuple of int
         The axes of the array that are pooled.
     m : int
@@ -236,7 +238,10 @@ def _layout(x: Array, gamma: Array, axes: tuple[int, ...]) -> _Layout | None:
     shared = x.ndim
     while shared - 1 in axes and gamma.shape[shared - 1] == 1:
         shared -= 1
-    return _rows("row", x.shape, shared, axes) if shared < x.ndim else None
+    if shared == x.ndim:
+        return None
+    kind = "group" if axes == tuple(range(first, x.ndim)) else "row"
+    return _rows(kind, x.shape, shared, axes)
 
 
 @functools.lru_cache
@@ -254,7 +259,8 @@ def _rows(kind: str, shape: tuple[int, ...], first: int, axes: tuple[int, ...]) 
     matrix = math.prod(shape[:first]), math.prod(shape[first:])
     vector = shape[:first] + (1,) * (len(shape) - first)
     m = math.prod(shape[axis] for axis in axes)
-    return _Layout(kind, matrix, vector, vector, _parts(matrix), axes, m)
+    divided = (math.prod(matrix) // m, m) if kind == "group" else matrix
+    return _Layout(kind, matrix, vector, vector, _parts(divided), axes, m)
 
 
 def _parts(matrix: tuple[int, int]) -> kernels.Bounds:
@@ -373,6 +379,45 @@ def _vectors(layout: _Layout, x: Array, *values: Array) -> list[Array]:
 
 
 # ---------------------------------------------------------------------------------------------
+# Passes where the mean is that of some rows below each other, and gamma that of a row
+# ---------------------------------------------------------------------------------------------
+
+
+def _group_forward(
+    layout: _Layout, x: Array, gamma: Array, beta: Array, eps: float
+) -> tuple[Array, Cache]:
+    x = _contiguous(x)
+    y, shape = np.empty_like(x), _of_groups(layout, x)
+    mean, var = np.empty(shape), np.empty(shape)
+    span = math.prod(layout.vector) // mean.size
+    written = mean.ravel(), var.ravel()
+    _run(layout, "forward", (x,), (*_vectors(layout, x, gamma, beta), eps, span, *written), (y,))
+    return y, _kept(layout, x, gamma, mean, var, eps)
+
+
+def _group_backward(dy: Array, cache: Cache) -> tuple[Array, Array, Array]:
+    x, gamma, layout = cache.x, cache.gamma, cache.layout
+    dx, ones, along = np.empty_like(x), np.empty(layout.vector), np.empty(layout.vector)
+    of_groups = [q.ravel() for q in (cache.mu, cache.missed, cache.r)]
+    span = ones.size // cache.mu.size
+    given = *_vectors(layout, x, gamma), *of_groups, span, ones.ravel(), along.ravel()
+    _run(layout, "backward", (_contiguous(dy), x), given, (dx,))
+    dbeta, dgamma = (_summed_over(q, shared_axes(gamma)).astype(x.dtype) for q in (ones, along))
+    return dx, dgamma, dbeta
+
+
+def _of_groups(layout: _Layout, x: Array) -> tuple[int, ...]:
+    """Return the shape of the statistics."""
+    return tuple(1 if axis in layout.axes else size for axis, size in enumerate(x.shape))
+
+
+def _kept(layout: _Layout, x: Array, gamma: Array, mean: Array, var: Array, eps: float) -> Cache:
+    r, mu = 1 / np.sqrt(var + eps), mean.astype(x.dtype)
+    kept = mu, var.astype(x.dtype), mean - mu, layout
+    return Cache(x, r.astype(x.dtype), gamma, layout.axes, *kept)
+
+
+# ---------------------------------------------------------------------------------------------
 # Passes where the mean is that of a row, and gamma that of a column
 # ---------------------------------------------------------------------------------------------
 
@@ -384,9 +429,7 @@ def _layer_forward(
     y, mean, var = np.empty_like(x), np.empty(layout.vector), np.empty(layout.vector)
     given = gamma.ravel(), beta.ravel(), eps, layout.kind == "layer"
     _run(layout, "forward", (x,), (*given, mean.ravel(), var.ravel()), (y,))
-    r, mu = 1 / np.sqrt(var + eps), mean.astype(x.dtype)
-    kept = mu, var.astype(x.dtype), mean - mu, layout
-    return y, Cache(x, r.astype(x.dtype), gamma, layout.axes, *kept)
+    return y, _kept(layout, x, gamma, mean, var, eps)
 
 
 def _layer_backward(dy: Array, cache: Cache) -> tuple[Array, Array, Array]:
@@ -398,6 +441,18 @@ def _layer_backward(dy: Array, cache: Cache) -> tuple[Array, Array, Array]:
     _run(layout, "backward", (_contiguous(dy), x), (*given, dgamma, dbeta), (dx,))
     dgamma, dbeta = (q.sum(axis=0).astype(x.dtype).reshape(gamma.shape) for q in (dgamma, dbeta))
     return dx, dgamma, dbeta
+
+
+_FORWARD = {
+    **dict.fromkeys(("column", "row"), _forward),
+    "group": _group_forward,
+    "layer": _layer_forward,
+}
+_BACKWARD = {
+    **dict.fromkeys(("column", "row"), _backward),
+    "group": _group_backward,
+    "layer": _layer_backward,
+}
 
 
 # ---------------------------------------------------------------------------------------------
@@ -419,7 +474,7 @@ def _run(
     if parts == 1:
         kernel(*given, 0, 1)
         return
-    count = min(_threads(), parts)
+    count = max(1, min(_threads(), parts, math.prod(layout.matrix) // SHARE))
     shares = [parts * share // count for share in range(count + 1)]
     *others, own = pairwise(shares)
     waiting = [_pool(os.getpid(), count).submit(kernel, *given, *share) for share in others]
@@ -463,6 +518,8 @@ def _numba() -> Any:
 
     # Where the order of a sum is free, the compiler may make several sums at once.
     register_jitable(fastmath={"reassoc"})(kernels.add)
+    register_jitable(kernels.merge)
+    register_jitable(kernels.products)
     for name in ("moments", "scale", "sums", "gradient"):
         register_jitable(getattr(kernels, f"column_{name}"))
     return numba

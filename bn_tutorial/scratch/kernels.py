@@ -30,6 +30,39 @@ def add(total: Any, value: Any) -> Any:
     return total + value
 
 
+def merge(piece: Array, before: int, average: float, m2: float) -> tuple[float, float]:
+    """Describe ``before`` values and a piece of a row together: their mean and sum of squares.
+
+    The piece is shifted by its first value, as in :func:`column_moments`.
+    """
+    shift = piece[0]
+    total = square = piece.dtype.type(0)
+    for at in range(len(piece)):
+        shifted = piece[at] - shift
+        total = add(total, shifted)
+        square = add(square, shifted * shifted)
+    count = len(piece)
+    share = count / (before + count)
+    along = np.float64(total)
+    delta = shift + along / count - average
+    within = square - along * (along / count)
+    return average + delta * share, m2 + within + delta * delta * before * share
+
+
+def products(dy: Array, x: Array, center: Any) -> tuple[float, float]:
+    """Sum ``dy`` and ``dy (x - center)`` over a row."""
+    ones = along = 0.0
+    for left in range(0, len(x), VALUES):
+        here, upstream = x[left : left + VALUES], dy[left : left + VALUES]
+        total = product = x.dtype.type(0)
+        for at in range(len(here)):
+            total = add(total, upstream[at])
+            product = add(product, upstream[at] * (here[at] - center))
+        ones += np.float64(total)
+        along += np.float64(product)
+    return ones, along
+
+
 # ---------------------------------------------------------------------------------------------
 # Channels are columns: x has shape (N, C)
 # ---------------------------------------------------------------------------------------------
@@ -194,26 +227,13 @@ def column_backward(
 
 
 def row_moments(x: Array, mean: Array, m2: Array, bounds: Bounds, first: int, last: int) -> None:
-    """Describe the rows, as :func:`column_moments`; mean and m2 have shape (N * C,), float64."""
+    """Describe the rows; mean and m2 have shape (N * C,), float64."""
     size = x.shape[1]
     for row in range(bounds[first], bounds[last]):
-        mean[row] = 0
-        m2[row] = 0
+        average = squares = 0.0
         for left in range(0, size, VALUES):
-            end = min(left + VALUES, size)
-            piece = x[row, left:end]
-            shift = piece[0]
-            total = square = x.dtype.type(0)
-            for at in range(len(piece)):
-                shifted = piece[at] - shift
-                total = add(total, shifted)
-                square = add(square, shifted * shifted)
-            count = len(piece)
-            along = np.float64(total)
-            delta = shift + along / count - mean[row]
-            mean[row] += delta * (count / end)
-            m2[row] += square - along * (along / count)
-            m2[row] += delta * delta * left * (count / end)
+            average, squares = merge(x[row, left : left + VALUES], left, average, squares)
+        mean[row], m2[row] = average, squares
 
 
 def row_scale(
@@ -237,19 +257,8 @@ def row_sums(
     last: int,
 ) -> None:
     """Sum ``dy`` and ``dy (x - mu)`` over each row; the sums have shape (N * C,), float64."""
-    size = x.shape[1]
     for row in range(bounds[first], bounds[last]):
-        center = mu[row]
-        ones[row] = 0
-        along[row] = 0
-        for left in range(0, size, VALUES):
-            here, upstream = x[row, left : left + VALUES], dy[row, left : left + VALUES]
-            total = product = x.dtype.type(0)
-            for at in range(len(here)):
-                total = add(total, upstream[at])
-                product = add(product, upstream[at] * (here[at] - center))
-            ones[row] += total
-            along[row] += product
+        ones[row], along[row] = products(dy[row], x[row], mu[row])
 
 
 def row_gradient(
@@ -269,6 +278,89 @@ def row_gradient(
         center, factor, slope, shift = mu[row], a[row], b[row], c[row]
         for at in range(x.shape[1]):
             dx[row, at] = factor * dy[row, at] + slope * (x[row, at] - center) + shift
+
+
+# ---------------------------------------------------------------------------------------------
+# Channels are rows, and some rows one below the other share their statistics: a group
+# ---------------------------------------------------------------------------------------------
+
+
+def group_forward(
+    x: Array,
+    gamma: Array,
+    beta: Array,
+    eps: float,
+    span: int,
+    mean: Array,
+    var: Array,
+    y: Array,
+    bounds: Bounds,
+    first: int,
+    last: int,
+) -> None:
+    """Normalize ``span`` rows at a time, while they are in the cache.
+
+    mean and var are those of the groups, float64; gamma and beta those of the rows.
+    """
+    size = x.shape[1]
+    for group in range(bounds[first], bounds[last]):
+        rows = range(group * span, (group + 1) * span)
+        average = squares = 0.0
+        before = 0
+        for row in rows:
+            for left in range(0, size, VALUES):
+                piece = x[row, left : left + VALUES]
+                average, squares = merge(piece, before, average, squares)
+                before += len(piece)
+        if squares < 0:  # a rounding error of nothing
+            squares = 0.0
+        mean[group], var[group] = average, squares / before
+        r = 1 / np.sqrt(var[group] + eps)
+        center = x.dtype.type(average)
+        for row in rows:
+            slope = gamma[row] * r
+            factor = x.dtype.type(slope)
+            shift = x.dtype.type(beta[row] - slope * (average - center))
+            line, out = x[row], y[row]
+            for at in range(size):
+                out[at] = (line[at] - center) * factor + shift
+
+
+def group_backward(
+    dy: Array,
+    x: Array,
+    gamma: Array,
+    mu: Array,
+    missed: Array,
+    r: Array,
+    span: int,
+    ones: Array,
+    along: Array,
+    dx: Array,
+    bounds: Bounds,
+    first: int,
+    last: int,
+) -> None:
+    """Give the gradient of x, and for each row the sums that those of gamma and beta consist of."""
+    size = x.shape[1]
+    for group in range(bounds[first], bounds[last]):
+        rows = range(group * span, (group + 1) * span)
+        center, lost, reciprocal = mu[group], missed[group], np.float64(r[group])
+        along_ones = along_xhat = 0.0
+        for row in rows:
+            total, product = products(dy[row], x[row], center)
+            product = (product - lost * total) * reciprocal
+            ones[row], along[row] = total, product
+            along_ones += gamma[row] * total
+            along_xhat += gamma[row] * product
+        turn = -reciprocal * reciprocal * along_xhat / (span * size)
+        b = x.dtype.type(turn)
+        c = x.dtype.type(-reciprocal * along_ones / (span * size) - turn * lost)
+        for row in rows:
+            a = x.dtype.type(gamma[row] * reciprocal)
+            line, upstream, out = x[row], dy[row], dx[row]
+            for at in range(size):
+                out[at] = a * upstream[at] + b * (line[at] - center) + c
 
 
 # ---------------------------------------------------------------------------------------------
@@ -298,19 +390,13 @@ def layer_forward(
         average = m2 = 0.0
         for left in range(0, size, VALUES):
             piece = x[row, left : left + VALUES]
-            shift = piece[0] if centered else x.dtype.type(0)
-            total = square = x.dtype.type(0)
-            for at in range(len(piece)):
-                shifted = piece[at] - shift
-                total = add(total, shifted)
-                square = add(square, shifted * shifted)
-            m2 += np.float64(square)
             if centered:
-                count = len(piece)
-                along = np.float64(total)
-                delta = shift + along / count - average
-                average += delta * (count / (left + count))
-                m2 += delta * delta * left * (count / (left + count)) - along * (along / count)
+                average, m2 = merge(piece, left, average, m2)
+            else:
+                square = x.dtype.type(0)
+                for at in range(len(piece)):
+                    square = add(square, piece[at] * piece[at])
+                m2 += np.float64(square)
         if m2 < 0:  # a rounding error of nothing
             m2 = 0.0
         mean[row] = average

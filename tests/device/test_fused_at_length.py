@@ -38,11 +38,12 @@ def assert_close(found, expected, tolerance):
 
 @pytest.fixture(autouse=True, scope="module")
 def _small_parts():
-    """Small arrays have several parts too."""
+    """Small arrays have several parts too, and threads share them."""
     with pytest.MonkeyPatch.context() as patch:
         for layout in (fused._columns, fused._rows):
             layout.cache_clear()
         patch.setattr(fused, "PART", 64)
+        patch.setattr(fused, "SHARE", 1)
         yield
     for layout in (fused._columns, fused._rows):
         layout.cache_clear()
@@ -99,12 +100,19 @@ def test_layers_of_single_precision_agree_with_pytorch(ours, theirs, arguments, 
     assert max(found.values()) < 1e-5, found
 
 
-@pytest.mark.parametrize("layer", [LayerNorm, RMSNorm])
-def test_mean_of_a_row_is_not_rounded_to_single_precision(layer):
-    x, *_, dy = batch((9, 1100), offset=1e4)
+@pytest.mark.parametrize(
+    ("layer", "arguments", "shape"),
+    [
+        (LayerNorm, (1100,), (9, 1100)),
+        (RMSNorm, (1100,), (9, 1100)),
+        (GroupNorm, (2, 4), (9, 4, 25, 11)),
+    ],
+)
+def test_mean_of_a_row_is_not_rounded_to_single_precision(layer, arguments, shape):
+    x, *_, dy = batch(shape, offset=1e4)
     found = []
     for dtype in (np.float32, np.float64):
-        norm = layer(1100, fused=True)
+        norm = layer(*arguments, fused=True)
         y = norm.forward(x.astype(dtype))
         found.append([y, norm.backward(dy.astype(dtype)), norm.dgamma])
     for mine, exact in zip(*found, strict=True):

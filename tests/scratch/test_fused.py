@@ -18,7 +18,7 @@ from torch import nn
 from bn_tutorial.scratch import functional, fused, kernels, normalize
 from bn_tutorial.scratch.conformance import differences
 from bn_tutorial.scratch.faults import FAULTS
-from bn_tutorial.scratch.layers import BatchNorm1D, BatchNorm2D, LayerNorm
+from bn_tutorial.scratch.layers import BatchNorm1D, BatchNorm2D, GroupNorm, LayerNorm
 
 
 def batch(shape):
@@ -48,10 +48,11 @@ def assert_close(found, expected, tolerance=1e-12):
 
 @pytest.fixture
 def _small_parts(monkeypatch):
-    """Small arrays have several parts too."""
+    """Small arrays have several parts too, and threads share them."""
     for layout in (fused._columns, fused._rows):
         layout.cache_clear()
     monkeypatch.setattr(fused, "PART", 16)
+    monkeypatch.setattr(fused, "SHARE", 1)
     yield
     for layout in (fused._columns, fused._rows):
         layout.cache_clear()
@@ -74,15 +75,26 @@ def test_small_batch_of_several_blocks_agrees_with_numpy(rows):
 @pytest.mark.parametrize("shape", [(67, 6), (9, 6, 5)])
 def test_any_number_of_threads_gives_the_same_bits(shape):
     x, _gamma, _beta, dy = values = batch(shape)
-    layer = LayerNorm(shape[1:], fused=True)
+    others = LayerNorm(shape[1:], fused=True), GroupNorm(3, 6, fused=True)
     found = []
     for number in (1, 2, 3, 16):
         fused._columns.cache_clear(), fused._rows.cache_clear()
         with fused.threads(number):
-            layer.forward(x)
-            found.append([*passes(fused, *values), layer.backward(dy), layer.dgamma])
+            found.append(passes(fused, *values))
+            for layer in others:
+                found[-1] += [layer.forward(x), layer.backward(dy), layer.dgamma]
     for other in found[1:]:
         assert_same(other, found[0])
+
+
+def test_what_is_not_worth_a_thread_is_given_to_none(monkeypatch):
+    asked = []
+    monkeypatch.setattr(fused, "_pool", lambda *given: asked.append(given) or pool)
+    with fused.threads(2), ThreadPoolExecutor(1) as pool:
+        passes(fused, *batch((2048, 512)))
+        assert asked == []
+        passes(fused, *batch((4096, 512)))
+        assert asked
 
 
 @pytest.mark.usefixtures("_small_parts")
@@ -230,10 +242,17 @@ def test_layer_shows_that_it_is_fused():
     assert "fused" not in repr(BatchNorm1D(3))
 
 
-@pytest.mark.parametrize("name", ["column", "row", "layer"])
-def test_kernels_compute_in_plain_python_what_they_do_compiled(name, monkeypatch):
-    shape = (5, 3, 4) if name == "row" else (5, 3)
-    layer = LayerNorm(3, fused=True) if name == "layer" else BatchNorm1D(3, fused=True)
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (BatchNorm1D(4, fused=True), (5, 4)),
+        (BatchNorm1D(4, fused=True), (5, 4, 3)),
+        (GroupNorm(2, 4, fused=True), (5, 4, 3)),
+        (LayerNorm(4, fused=True), (5, 4)),
+    ],
+    ids=["column", "row", "group", "layer"],
+)
+def test_kernels_compute_in_plain_python_what_they_do_compiled(layer, shape, monkeypatch):
     x, *_, dy = batch(shape)
     expected = [layer.forward(x), layer.backward(dy), layer.dgamma, layer.dbeta]
     monkeypatch.setattr(fused, "_compiled", lambda kind, what: getattr(kernels, f"{kind}_{what}"))
