@@ -20,8 +20,8 @@ from bn_tutorial.data.dataset import Dataset, Split
 from bn_tutorial.data.loading import load
 from bn_tutorial.lab.pool import one_thread
 from bn_tutorial.lab.training import Config, train
+from bn_tutorial.networks.bridge import FusedBatchNorm1d
 from bn_tutorial.networks.convolutional import ConvNet
-from bn_tutorial.networks.fused_bridge import FusedBatchNorm1d
 from bn_tutorial.networks.perceptron import DeepNet
 
 BATCH = 128

@@ -1,14 +1,15 @@
-"""Our NumPy batch normalization inside a PyTorch network."""
+"""Our batch normalization inside a PyTorch network, in NumPy or fused."""
 
 from __future__ import annotations
 
-from typing import Any, cast
+from types import ModuleType
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from bn_tutorial.scratch import functional
+from bn_tutorial.scratch import functional, fused
 from bn_tutorial.scratch.arrays import Array
 from bn_tutorial.scratch.moments import running_average, unbiased
 
@@ -44,24 +45,24 @@ class NumpyBatchNorm1d(nn.BatchNorm1d):
     ([0.20000000298023224], [1.100000023841858])
     """
 
+    code: ClassVar[ModuleType] = functional
+
     def forward(self, x: Tensor) -> Tensor:
         """Normalize a batch, shape (N, C) or (N, C, L), in training mode with its own statistics.
 
         In evaluation mode running statistics take their place, if the layer has any.
         """
         self._check(x)
-        parameters = (
-            torch.ones(self.num_features, dtype=x.dtype) if self.weight is None else self.weight,
-            torch.zeros(self.num_features, dtype=x.dtype) if self.bias is None else self.bias,
-        )
+        gamma = x.new_ones(self.num_features) if self.weight is None else self.weight
+        beta = x.new_zeros(self.num_features) if self.bias is None else self.bias
         mean, var = self.running_mean, self.running_var
-        if not self.training and mean is not None and var is not None:
-            return _output(_EvalBatchNorm.apply(x, *parameters, mean, var, self.eps))
-        y, batch_mean, batch_var = _BatchNorm.apply(x, *parameters, self.eps)
+        frozen = not self.training and mean is not None and var is not None
+        given = (mean, var) if frozen else ()
+        y, mean, var = _BatchNorm.apply(self.code, self.eps, x, gamma, beta, *given)
         if self.training and self.track_running_stats:
             pooled = x.numel() // self.num_features
-            self._track(_array(batch_mean), unbiased(_array(batch_var), pooled))
-        return _output(y)
+            self._track(_array(mean), unbiased(_array(var), pooled))
+        return cast(Tensor, y)
 
     def _check(self, x: Tensor) -> None:
         if x.ndim not in (2, 3) or x.shape[1] != self.num_features:
@@ -98,55 +99,52 @@ class NumpyBatchNorm1d(nn.BatchNorm1d):
                 buffer.copy_(_tensor(running_average(_array(buffer), new, weight), buffer))
 
 
+class FusedBatchNorm1d(NumpyBatchNorm1d):
+    """As `NumpyBatchNorm1d`, with the functions of :mod:`bn_tutorial.scratch.fused`.
+
+    They need Numba.
+
+    Examples
+    --------
+    >>> layer = FusedBatchNorm1d(1)
+    >>> layer(torch.tensor([[1.0], [3.0]])).detach().round(decimals=4).tolist()
+    [[-1.0], [1.0]]
+    """
+
+    code: ClassVar[ModuleType] = fused
+
+
 class _BatchNorm(torch.autograd.Function):
-    """With the statistics of the batch, which are functions of it."""
+    """With the statistics of the batch, which are functions of it, or with given constants."""
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, gamma: Tensor, beta: Tensor, eps: float
+        ctx: Any,
+        code: ModuleType,
+        eps: float,
+        x: Tensor,
+        gamma: Tensor,
+        beta: Tensor,
+        *given: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        y, ctx.cache = functional.batch_norm_forward(*map(_array, (x, gamma, beta)), eps=eps)
-        # The cache may hold gamma itself, not a copy. Saving it lets PyTorch refuse a backward
-        # pass after an in-place change of it.
-        ctx.save_for_backward(gamma)
+        forward = code.batch_norm_eval_forward if given else code.batch_norm_forward
+        y, ctx.cache = forward(*map(_array, (x, gamma, beta, *given)), eps=eps)
+        ctx.differentiate = code.batch_norm_eval_backward if given else code.batch_norm_backward
+        # The cache may hold x and gamma themselves, not copies. Saving them lets PyTorch refuse a
+        # backward pass after an in-place change of them.
+        ctx.save_for_backward(x, gamma)
         # To be averaged by NumPy, so they stay where it reads.
-        mean = torch.from_numpy(ctx.cache.mu.ravel())
-        var = torch.from_numpy(ctx.cache.var.ravel())
+        mean, var = (torch.from_numpy(q.ravel()) for q in (ctx.cache.mu, ctx.cache.var))
         ctx.mark_non_differentiable(mean, var)
         return _tensor(y, x), mean, var
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dy: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
-        ctx.saved_tensors  # noqa: B018  (raises if gamma has changed since)
-        gradients = functional.batch_norm_backward(_array(dy), ctx.cache)
-        return *(_tensor(gradient, dy) for gradient in gradients), None
-
-
-class _EvalBatchNorm(torch.autograd.Function):
-    """With running statistics, which are constants."""
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        x: Tensor,
-        gamma: Tensor,
-        beta: Tensor,
-        running_mean: Tensor,
-        running_var: Tensor,
-        eps: float,
-    ) -> Tensor:
-        arrays = map(_array, (x, gamma, beta, running_mean, running_var))
-        y, ctx.cache = functional.batch_norm_eval_forward(*arrays, eps=eps)
-        ctx.save_for_backward(gamma)
-        return _tensor(y, x)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
-        ctx.saved_tensors  # noqa: B018  (raises if gamma has changed since)
-        gradients = functional.batch_norm_eval_backward(_array(dy), ctx.cache)
-        return *(_tensor(gradient, dy) for gradient in gradients), None, None, None
+        ctx.saved_tensors  # noqa: B018  (raises if x or gamma has changed since)
+        gradients = ctx.differentiate(_array(dy), ctx.cache)
+        given = len(ctx.needs_input_grad) - 5
+        return None, None, *(_tensor(gradient, dy) for gradient in gradients), *[None] * given
 
 
 # These two are the whole bridge: on the processor both sides share one memory, elsewhere they copy.
@@ -161,8 +159,3 @@ def _array(tensor: Tensor) -> Array:
 def _tensor(array: Array, like: Tensor) -> Tensor:
     """Give PyTorch an array, on the device of another tensor."""
     return torch.from_numpy(array).to(like.device)
-
-
-def _output(tensor: Any) -> Tensor:
-    """Tell the type checker what ``Function.apply`` returned."""
-    return cast(Tensor, tensor)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from bn_tutorial.networks.fused_bridge import FusedBatchNorm1d
+from bn_tutorial.networks.bridge import FusedBatchNorm1d
 
 SETTINGS = [
     {},

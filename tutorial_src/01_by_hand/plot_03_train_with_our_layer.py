@@ -41,8 +41,7 @@ from bn_tutorial.lab.spec import RunSpec
 from bn_tutorial.lab.study import table
 from bn_tutorial.lab.timing import measured_once
 from bn_tutorial.lab.training import Config, train
-from bn_tutorial.networks.bridge import NumpyBatchNorm1d
-from bn_tutorial.networks.fused_bridge import FusedBatchNorm1d
+from bn_tutorial.networks.bridge import FusedBatchNorm1d, NumpyBatchNorm1d
 from bn_tutorial.networks.perceptron import DeepNet
 from bn_tutorial.scratch import fused
 
