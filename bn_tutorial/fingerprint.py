@@ -130,6 +130,22 @@ def read_signed(path: Path) -> Any:
 # ---------------------------------------------------------------------------------------------
 
 
+def of_text(text: str) -> str:
+    """Return the fingerprint of what a script does itself: without comments and docstrings.
+
+    Raises
+    ------
+    SyntaxError
+        If it is not Python.
+
+    Examples
+    --------
+    >>> of_text("x = 1  # one") == of_text("x = 1") != of_text("x = 2")
+    True
+    """
+    return _parse("", text.encode()).everything.digest
+
+
 def of_code(*roots: Root, chosen: Chosen | None = None) -> str:
     """Return the fingerprint of code that is on disk now: see :meth:`Sources.of_code`."""
     return Sources().of_code(*roots, chosen=chosen)

@@ -32,6 +32,7 @@ SPECS: tuple[type[Spec], ...] = (
 )
 
 _STALE = 3600.0  # seconds since the last byte: nobody writes to such a file any more
+_UNUSED = 90 * 86400.0  # seconds since a result was asked for: a script that would has changed
 _DEVICES = ("cpu", "cuda")  # a run of the one is not out of date where one trains on the other
 
 
@@ -64,9 +65,10 @@ class Contents:
     folder : Path
         Where the runs are.
     current : Room
-        Runs that the code, the libraries and a device of this moment would leave.
+        Runs that the code, the libraries and a device of this moment would leave, and what scripts
+        computed themselves and asked for in the last three months.
     outdated : Room
-        Other runs, and damaged ones.
+        Other runs and results, and damaged runs.
     unfinished : Room
         What killed processes left half-written, anywhere in the cache folder.
     """
@@ -111,14 +113,18 @@ def contents(sources: Sources | None = None) -> Contents:
             return False
 
     devices = {*_DEVICES, fingerprint.device()}
-    runs = {path: is_current(path) for path in sorted(folder.glob("*.json"))}
-    old = time.time() - _STALE
-    partial = (path for path in folder.parent.rglob(".*.partial") if path.stat().st_mtime < old)
+
+    def is_older(path: Path, seconds: float) -> bool:
+        return path.stat().st_mtime < time.time() - seconds
+
+    kept = {path: is_current(path) for path in sorted(folder.glob("*.json"))}
+    results = sorted(folder.parent.glob("results/*.pickle"))
+    kept |= {path: not is_older(path, _UNUSED) for path in results}
     return Contents(
         folder,
-        _room(path for path, current in runs.items() if current),
-        _room(path for path, current in runs.items() if not current),
-        _room(partial),
+        _room(path for path, current in kept.items() if current),
+        _room(path for path, current in kept.items() if not current),
+        _room(path for path in folder.parent.rglob(".*.partial") if is_older(path, _STALE)),
     )
 
 

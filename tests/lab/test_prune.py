@@ -1,5 +1,6 @@
 import os
 import shutil
+import time
 
 import pytest
 from small_runs import make_run, stamps
@@ -71,6 +72,17 @@ def test_half_written_file_is_unfinished_when_nobody_writes_to_it_any_more(kept,
     os.utime(old, (0, 0))
     found = prune.contents()
     assert found.unfinished == prune.Room((old,), 3)
+
+
+@pytest.mark.usefixtures("store_folder")
+def test_result_that_no_script_has_asked_for_in_three_months_is_outdated(tmp_path):
+    (folder := tmp_path / "results").mkdir()
+    used, forgotten = folder / "a.pickle", folder / "b.pickle"
+    for path, days in ((used, 80), (forgotten, 100)):
+        path.write_bytes(b"123")
+        os.utime(path, (0, time.time() - 86400 * days))
+    found = prune.contents()
+    assert (found.current.files, found.outdated.files) == ((used,), (forgotten,))
 
 
 def test_pruning_deletes_what_is_not_current_and_says_what_that_was(kept, tmp_path, capsys):

@@ -6,7 +6,7 @@ import torch
 from accelerator import accelerator
 from torch import nn
 
-from bn_tutorial.networks.bridge import NumpyBatchNorm1d
+from bn_tutorial.networks.bridge import FusedBatchNorm1d, NumpyBatchNorm1d
 from bn_tutorial.networks.perceptron import DeepNet
 from bn_tutorial.scratch import functional
 
@@ -24,9 +24,9 @@ def random_batch(*shape, seed=1, dtype=torch.float64):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
 
 
-def pair(features, dtype, **settings):
+def pair(features, dtype, kind=NumpyBatchNorm1d, **settings):
     """Our layer and PyTorch's, with the same random scale, shift and statistics."""
-    ours, theirs = NumpyBatchNorm1d(features, **settings), nn.BatchNorm1d(features, **settings)
+    ours, theirs = kind(features, **settings), nn.BatchNorm1d(features, **settings)
     seeds = {"weight": 2, "bias": 3, "running_mean": 4, "running_var": 5}
     for name, value in theirs.state_dict().items():
         if name in seeds:
@@ -204,6 +204,41 @@ class TestNumpyBatchNorm1d:
                 losses[norm].append(loss.item())
         assert losses["numpy"] == pytest.approx(losses["batch"], rel=1e-9)
         assert losses["numpy"][-1] < losses["numpy"][0]
+
+
+class TestFusedBatchNorm1d:
+    """As its NumPy sibling, in what its functions decide."""
+
+    @pytest.mark.parametrize("training", [True, False])
+    @pytest.mark.parametrize("shape", [(7, 5), (1, 3, 4), (6, 2, 5)])
+    @pytest.mark.parametrize("settings", SETTINGS, ids=str)
+    def test_everything_equals_pytorch(self, training, shape, settings):
+        ours, theirs = (
+            layer.train(training)
+            for layer in pair(shape[1], torch.float64, FusedBatchNorm1d, **settings)
+        )
+        for seed in (1, 2):  # the second batch finds the statistics moved
+            x, upstream = 3 * random_batch(*shape, seed=seed) + 2, random_batch(*shape, seed=6)
+            for mine, reference in zip(
+                passes(ours, x, upstream), passes(theirs, x, upstream), strict=True
+            ):
+                torch.testing.assert_close(mine, reference, rtol=1e-10, atol=1e-10)
+
+    @pytest.mark.parametrize("training", [True, False])
+    def test_gradient_passes_pytorchs_numerical_check(self, training):
+        layer = pair(3, torch.float64, FusedBatchNorm1d)[0].train(training)
+        assert torch.autograd.gradcheck(layer, (random_batch(5, 3).requires_grad_(),))
+
+    @pytest.mark.parametrize("training", [True, False])
+    @pytest.mark.parametrize("changed", ["x", "gamma"])
+    def test_changing_what_the_backward_pass_reads_again_is_refused(self, training, changed):
+        layer, _ = pair(3, torch.float64, FusedBatchNorm1d)
+        x = random_batch(5, 3)
+        loss = layer.train(training)(x).sum()
+        with torch.no_grad():
+            (x if changed == "x" else layer.weight).mul_(2)
+        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+            loss.backward()
 
 
 class TestOnAnotherDevice:

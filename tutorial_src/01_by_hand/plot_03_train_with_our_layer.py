@@ -37,9 +37,9 @@ from bn_tutorial.data.loading import load
 from bn_tutorial.lab.evidence import Evidence
 from bn_tutorial.lab.figures import COLORS, new_figure
 from bn_tutorial.lab.pool import one_thread, run_all
+from bn_tutorial.lab.results import measured_once
 from bn_tutorial.lab.spec import RunSpec
 from bn_tutorial.lab.study import table
-from bn_tutorial.lab.timing import measured_once
 from bn_tutorial.lab.training import Config, train
 from bn_tutorial.networks.bridge import FusedBatchNorm1d, NumpyBatchNorm1d
 from bn_tutorial.networks.perceptron import DeepNet

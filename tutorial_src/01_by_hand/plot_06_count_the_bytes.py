@@ -30,8 +30,8 @@ from torch import nn
 from bn_tutorial.lab.evidence import Evidence
 from bn_tutorial.lab.figures import COLORS, MARKERS, new_figure
 from bn_tutorial.lab.pool import one_thread
+from bn_tutorial.lab.results import measured_once
 from bn_tutorial.lab.study import table
-from bn_tutorial.lab.timing import measured_once
 from bn_tutorial.scratch import functional
 
 shapes = [(128, 256), (1024, 256), (1024, 1024), (4096, 1024), (16384, 1024)]

@@ -34,8 +34,8 @@ from torch import nn
 from bn_tutorial.lab.evidence import Evidence
 from bn_tutorial.lab.figures import COLORS, MARKERS, new_figure
 from bn_tutorial.lab.pool import one_thread
+from bn_tutorial.lab.results import measured_once
 from bn_tutorial.lab.study import table
-from bn_tutorial.lab.timing import measured_once
 from bn_tutorial.scratch import (
     blockwise,
     functional,

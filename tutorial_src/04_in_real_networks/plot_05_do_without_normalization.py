@@ -48,8 +48,8 @@ from bn_tutorial.lab.evidence import Evidence
 from bn_tutorial.lab.figures import draw_effects, new_figure
 from bn_tutorial.lab.pool import one_thread
 from bn_tutorial.lab.real_networks import ConvSpec, ResidualSpec
+from bn_tutorial.lab.results import measured_once
 from bn_tutorial.lab.study import cross, judge, table, tune
-from bn_tutorial.lab.timing import measured_once
 from bn_tutorial.lab.training import Config, device
 
 RESIDUAL = {  # by the name on this page: settings of ResidualSpec, rates, alphas

@@ -1,14 +1,25 @@
+import dataclasses
 import importlib.metadata
 import importlib.util
 
 import pytest
 
+from bn_tutorial.data import loading
 from bn_tutorial.fingerprint import Sources
-from bn_tutorial.lab.timing import measured_once
+from bn_tutorial.lab.results import measured_once
 from bn_tutorial.storage import cache_folder
 
 SCRIPT = """
+from bn_tutorial.lab.results import remembered
+
 calls = []
+scale = {last}
+
+
+@remembered
+def scaled(value, by=2):
+    calls.append(value)
+    return {{"all": [scale * value * by], value: None}}
 
 
 def measure():
@@ -22,9 +33,9 @@ def script(tmp_path, monkeypatch):
     """A function that imports a script anew, as another build does."""
     monkeypatch.setenv("BN_TUTORIAL_CACHE", str(tmp_path / "cache"))
 
-    def write(last=4.0):
+    def write(last=4.0, words=""):
         path = tmp_path / "script.py"
-        path.write_text(SCRIPT.format(last=last))
+        path.write_text(SCRIPT.format(last=last) + words)
         spec = importlib.util.spec_from_file_location("script", path)
         module = importlib.util.module_from_spec(spec)
         exec(compile(path.read_text(), path, "exec"), vars(module))
@@ -84,14 +95,16 @@ def test_what_times_depend_on_measures_anew(script, monkeypatch, change):
     assert other.calls == [1]
 
 
-@pytest.mark.parametrize(("old", "new"), [("4.0", "5.0"), ("content", "c"), ("{", "")])
-def test_altered_times_are_measured_anew(script, old, new):
+@pytest.mark.parametrize(("old", "new"), [(b"?", b"@"), (b"\n", b""), (b"", b"x")])
+def test_altered_times_are_measured_anew(script, caplog, old, new):
     times = measured_once(script().measure)
-    (kept,) = cache_folder().glob("timings/*.json")
-    kept.write_text(kept.read_text().replace(old, new))
+    (kept,) = cache_folder().glob("results/*.pickle")
+    assert old in kept.read_bytes()
+    kept.write_bytes(kept.read_bytes().replace(old, new, 1))
     other = script()
     assert measured_once(other.measure) == times
     assert other.calls == [1]
+    assert f"{kept} is damaged" in caplog.text
 
 
 def test_function_of_no_file_measures_each_time():
@@ -100,3 +113,30 @@ def test_function_of_no_file_measures_each_time():
     for _ in range(2):
         assert measured_once(known["measure"]) == [[1.0]]
     assert known["calls"] == [1, 1]
+
+
+def test_result_is_computed_once_for_each_set_of_arguments(script):
+    first, second = script(), script()
+    for module in (first, second):
+        assert module.scaled(1) == {"all": [8.0], 1: None}
+        assert module.scaled(2) == {"all": [16.0], 2: None}
+        assert module.scaled(2, by=1) == {"all": [8.0], 2: None}
+    assert (first.calls, second.calls) == ([1, 2, 2], [])
+
+
+def test_words_of_a_script_may_change_but_not_its_statements(script):
+    script().scaled(1)
+    reworded = script(words="# other words")
+    reworded.scaled(1)
+    edited = script(last=5.0)
+    assert edited.scaled(1)["all"] == [10.0]
+    assert (reworded.calls, edited.calls) == ([], [1])
+
+
+def test_other_data_are_computed_with_anew(script, monkeypatch):
+    script().scaled(1)
+    other = dataclasses.replace(loading.load("digits"), digest="another")
+    monkeypatch.setattr(loading, "load", lambda: other)
+    module = script()
+    module.scaled(1)
+    assert module.calls == [1]
