@@ -46,11 +46,12 @@ def remembered(function: Callable[P, T]) -> Callable[P, T]:
     function
         The same, with a memory.
     """
+    made_with = functools.cache(functools.partial(_made_with, function))
 
     @functools.wraps(function)
     def recall(*arguments: P.args, **options: P.kwargs) -> T:
         call = functools.partial(function, *arguments, **options)
-        return _recalled(call, function, arguments, options, loading.load().digest)
+        return _recalled(call, made_with(), loading.load().digest, arguments, options)
 
     return recall
 
@@ -72,23 +73,29 @@ def measured_once(measure: Callable[[], T]) -> T:
         What it returns.
     """
     machine = [platform.node(), platform.machine(), os.cpu_count()]
-    return _recalled(measure, measure, machine)
+    return _recalled(measure, _made_with(measure), machine)
 
 
-def _recalled(call: Callable[[], T], function: Callable[..., T], *depends: object) -> T:
-    """Return what a call gave when all that it depends on was the same, or else make it."""
+def _made_with(function: Callable[..., object]) -> str | None:
+    """Return the fingerprint of what a script's function is made with; none if it is in no file."""
     script = Path(function.__code__.co_filename)
     if not script.is_file():
-        return call()
+        return None
     text = script.read_text(encoding="utf-8")
-    key = fingerprint.of(
-        fingerprint.of_text(text),
+    return fingerprint.of(
         function.__qualname__,
+        fingerprint.of_text(text),
         Sources().of_script(text),
         fingerprint.versions("numpy", "torch"),
         fingerprint.device(),
-        *depends,
     )
+
+
+def _recalled(call: Callable[[], T], made_with: str | None, *depends: object) -> T:
+    """Return what a call gave when all that it depends on was the same, or else make it."""
+    if made_with is None:
+        return call()
+    key = fingerprint.of(made_with, *depends)
     path = prepare_folder(cache_folder() / "results") / f"{key}.pickle"
     if known := _read(path):
         (result,) = known

@@ -30,6 +30,7 @@ from bn_tutorial.data.loading import load
 from bn_tutorial.lab.evidence import Evidence
 from bn_tutorial.lab.figures import COLORS, draw_spread, new_figure
 from bn_tutorial.lab.pool import one_thread
+from bn_tutorial.lab.results import remembered
 from bn_tutorial.lab.spec import RunSpec
 from bn_tutorial.lab.study import steps_to, study, table
 from bn_tutorial.lab.training import Config, device, train
@@ -188,6 +189,7 @@ print(f"band of a standard normal input: {wide:.2f}")
 # both ways:
 
 
+@remembered
 def judge_twice(seed):
     """Return the test accuracy (%), with running averages and as the paper gathers statistics."""
     model = replace(arms["with BN"], model_seed=seed).model()

@@ -56,6 +56,7 @@ from bn_tutorial.lab.figures import (
     new_figure,
 )
 from bn_tutorial.lab.pool import one_thread
+from bn_tutorial.lab.results import remembered
 from bn_tutorial.lab.spec import RunSpec
 from bn_tutorial.lab.study import judge, table, tune
 from bn_tutorial.lab.training import Config, train
@@ -108,6 +109,7 @@ def batch_gradients(arm, m, number):
     return model.hidden_1, signals
 
 
+@remembered
 def share_that_passes(m, number):
     """Return the share of BN's squared gradient that passes, averaged over the units."""
     block, signals = batch_gradients("BN", m, number)
@@ -256,6 +258,7 @@ for ax in axes:
 # :math:`\gamma` and :math:`\beta`, works on random features.
 
 
+@remembered
 def train_frozen(seed, m):
     """Train BN with hidden weights that do not learn."""
     model = DeepNet("batch", seed=seed, **network)

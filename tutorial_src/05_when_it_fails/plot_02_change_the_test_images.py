@@ -47,6 +47,7 @@ from bn_tutorial.lab.effects import Outcome, average
 from bn_tutorial.lab.evidence import Evidence
 from bn_tutorial.lab.figures import COLORS, MARKERS, draw_effects, new_figure
 from bn_tutorial.lab.pool import one_thread
+from bn_tutorial.lab.results import remembered
 from bn_tutorial.lab.spec import RunSpec
 from bn_tutorial.lab.study import choose, table, tune
 from bn_tutorial.lab.training import Config, device, train
@@ -117,6 +118,7 @@ ladders = {arm: {lr: run(arm, lr) for lr in RATES[arm]} for arm in NORMS}
 tuning = tune(ladders, data, TUNING)
 
 
+@remembered
 def trained(arm, seed):
     """Return a network, trained at the chosen rate, in evaluation mode."""
     spec = run(arm, tuning.chosen(arm))
@@ -173,9 +175,10 @@ def network_input(some):
 # Whoever uses TENT has no labels, so this is more than it can count on.
 
 
-def score(model, lr):
+@remembered
+def score(seed, lr):
     """Return TENT's mean accuracy (%) on the corrupted held-out images."""
-    labels = data.validation.labels
+    model, labels = trained("BN", seed), data.validation.labels
     found = []
     for name in CORRUPTIONS:
         x = network_input(corrupt(data.validation.images, name))
@@ -184,8 +187,7 @@ def score(model, lr):
 
 
 with one_thread():
-    models = [trained("BN", seed) for seed in TUNING]
-    scores = [[score(model, lr) for model in models] for lr in TENT_RATES]
+    scores = [[score(seed, lr) for seed in TUNING] for lr in TENT_RATES]
 tent_rate = TENT_RATES[choose(np.array(scores))]
 at_end = tent_rate in (TENT_RATES[0], TENT_RATES[-1])
 remark = "at an end of those tried" if at_end else ""
@@ -207,9 +209,13 @@ WAYS = {
         lambda model, x: tent(model, x.split(LARGE), tent_rate),
     ),
 }
-with one_thread():
+
+
+@remembered
+def judge():
+    """Return the hits of each way and corruption, shape (seeds, images)."""
     models = {arm: [trained(arm, s) for s in JUDGING] for arm in NORMS}
-    hits = {}  # each of shape (seeds, images)
+    hits = {}
     for name, some in images.items():
         x = network_input(some)
         for way, (arm, answer) in WAYS.items():
@@ -217,6 +223,11 @@ with one_thread():
             hits[way, name] = np.array(
                 [right(z, data.test.labels) for z in logits]
             )
+    return hits
+
+
+with one_thread():
+    hits = judge()
 
 
 def outcome(way, name):
@@ -342,7 +353,7 @@ x = network_input(images["brightness"])
 labels = data.test.labels.to(device())
 batches = list(zip(x.split(LARGE), labels.split(LARGE), strict=True))
 with one_thread():
-    report = examine(models["BN"][0], batches)
+    report = examine(trained("BN", JUDGING[0]), batches)
 print(report)
 
 # %%

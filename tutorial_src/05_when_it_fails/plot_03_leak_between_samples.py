@@ -54,6 +54,7 @@ from bn_tutorial.lab.figures import (
     new_figure,
 )
 from bn_tutorial.lab.pool import one_thread
+from bn_tutorial.lab.results import remembered
 from bn_tutorial.lab.study import choose, table
 from bn_tutorial.lab.training import device
 from bn_tutorial.networks.adaptation import with_batch_statistics
@@ -125,6 +126,7 @@ training, held_out, testing = map(
 # the loop stands in the open. Each step draws a new batch; there is nothing to be learned by heart.
 
 
+@remembered
 def train(arm, rate, seed):
     """Return a trained network in evaluation mode."""
     norm, mixed = ARMS[arm]

@@ -56,6 +56,7 @@ from bn_tutorial.lab.figures import (
     new_figure,
 )
 from bn_tutorial.lab.pool import one_thread
+from bn_tutorial.lab.results import remembered
 from bn_tutorial.lab.spec import RunSpec
 from bn_tutorial.lab.study import table
 from bn_tutorial.lab.training import Config, device, train
@@ -134,6 +135,7 @@ def precise(model, _):
     return {"right": hits.numpy()}
 
 
+@remembered
 def trained(lr, momentum, seed):
     """Return a network after its training, and the history of that."""
     spec = replace(run(lr), model_seed=seed)

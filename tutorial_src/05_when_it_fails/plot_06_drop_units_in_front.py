@@ -44,6 +44,7 @@ from bn_tutorial.lab.figures import (
     new_figure,
 )
 from bn_tutorial.lab.pool import one_thread
+from bn_tutorial.lab.results import remembered
 from bn_tutorial.lab.spec import RunSpec
 from bn_tutorial.lab.study import choose, table
 from bn_tutorial.lab.training import Config, device, train
@@ -95,6 +96,7 @@ evidence = Evidence(
 # -----
 
 
+@remembered
 def trained(arm, share, lr, seed):
     """Return a network after its training, in evaluation mode."""
     norm, in_front = ARMS[arm]

@@ -42,6 +42,7 @@ from bn_tutorial.lab.figures import (
     new_figure,
 )
 from bn_tutorial.lab.pool import one_thread
+from bn_tutorial.lab.results import remembered
 from bn_tutorial.lab.study import choose, table
 from bn_tutorial.lab.training import device
 from bn_tutorial.networks.examine import examine
@@ -171,6 +172,7 @@ def predict(q, mu):
 # frames in the end. So the arms differ in the statistics of their normalizations alone.
 
 
+@remembered
 def train(arm, lr, seed):
     """Return a trained network in evaluation mode."""
     norm, centred = ARMS[arm]

@@ -35,6 +35,7 @@ from bn_tutorial.data.loading import load
 from bn_tutorial.lab.evidence import Evidence
 from bn_tutorial.lab.figures import COLORS, draw_effects, new_figure
 from bn_tutorial.lab.pool import one_thread
+from bn_tutorial.lab.results import remembered
 from bn_tutorial.lab.stepped import SteppedConvSpec, SteppedSpec
 from bn_tutorial.lab.study import judge, table, tune
 from bn_tutorial.lab.training import Config, train
@@ -218,6 +219,7 @@ for ax, name in zip(axes, NETWORKS, strict=True):
 # 170). BN stands there at both rates.
 
 
+@remembered
 def speeds(network, norm, lr):
     """Return the mean relative step of each part, in percent."""
     spec = run(network, norm, lr)

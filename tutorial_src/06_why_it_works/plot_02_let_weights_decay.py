@@ -38,6 +38,7 @@ from bn_tutorial.lab.figures import (
     new_figure,
 )
 from bn_tutorial.lab.pool import one_thread
+from bn_tutorial.lab.results import remembered
 from bn_tutorial.lab.stepped import SteppedSpec
 from bn_tutorial.lab.study import Study, cross, judge, study, table, tune
 from bn_tutorial.lab.training import Config, train
@@ -97,18 +98,22 @@ def balanced(pair, decay=True):
     )
 
 
+@remembered
+def watch_training(pair, seed):
+    """Return what the steps of one training did to the weights, and its history."""
+    spec = replace(
+        balanced(pair), model_seed=seed, config=replace(BALANCE, seed=seed)
+    )
+    model = spec.model()
+    with one_thread(), watch_steps(model, BALANCE.lr) as moved:
+        history = train(model, data, spec.config, progress=False)
+    return moved("linear"), history
+
+
 watched, decayed = {}, {}
 for pair in PAIRS:
-    watched[pair], decayed[pair] = [], []
-    for seed in JUDGING:
-        spec = replace(
-            balanced(pair), model_seed=seed, config=replace(BALANCE, seed=seed)
-        )
-        model = spec.model()
-        with one_thread(), watch_steps(model, BALANCE.lr) as moved:
-            history = train(model, data, spec.config, progress=False)
-        watched[pair].append(moved("linear"))
-        decayed[pair].append(history)
+    both = [watch_training(pair, seed) for seed in JUDGING]
+    watched[pair], decayed[pair] = zip(*both, strict=True)
 
 # %%
 # The length that is predicted comes from the gradient that is measured. The recorded direction of a

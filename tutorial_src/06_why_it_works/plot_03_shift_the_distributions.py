@@ -60,6 +60,7 @@ from bn_tutorial.lab.figures import (
     new_figure,
 )
 from bn_tutorial.lab.pool import one_thread
+from bn_tutorial.lab.results import remembered
 from bn_tutorial.lab.stepped import ShiftingSpec
 from bn_tutorial.lab.study import judge, table, tune
 from bn_tutorial.lab.training import Config, device, train
@@ -162,17 +163,26 @@ print(evidence.table())
 # it moved? Of these numbers, the quadratic mean is taken over all hidden units.
 
 images = data.standardize(data.test.images[:LOOKED_AT]).to(device())
-shifts = {arm: [] for arm in tuning.ladders if arm[0] == "BN" or not arm[1]}
-for arm, curves in shifts.items():
-    for seed in JUDGING:
-        spec = run(*arm, tuning.chosen(arm))
-        spec = replace(
-            spec, model_seed=seed, config=replace(spec.config, seed=seed)
-        )
-        model = spec.model().to(device())
-        with one_thread(), watch_shift(model, images) as curve:
-            train(model, data, spec.config, progress=False)
-        curves.append(curve)
+
+
+@remembered
+def shift_of(arm, seed):
+    """Return the shift before each step of one training."""
+    spec = run(*arm, tuning.chosen(arm))
+    spec = replace(
+        spec, model_seed=seed, config=replace(spec.config, seed=seed)
+    )
+    model = spec.model().to(device())
+    with one_thread(), watch_shift(model, images) as curve:
+        train(model, data, spec.config, progress=False)
+    return curve
+
+
+shifts = {
+    arm: [shift_of(arm, seed) for seed in JUDGING]
+    for arm in tuning.ladders
+    if arm[0] == "BN" or not arm[1]
+}
 late = {
     arm: np.log10([np.sqrt(np.mean(np.square(c[-LAST:]))) for c in curves])
     for arm, curves in shifts.items()

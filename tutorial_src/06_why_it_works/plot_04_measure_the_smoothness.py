@@ -37,6 +37,7 @@ from bn_tutorial.lab.effects import Outcome
 from bn_tutorial.lab.evidence import Evidence
 from bn_tutorial.lab.figures import COLORS, draw_effects, new_figure
 from bn_tutorial.lab.pool import one_thread
+from bn_tutorial.lab.results import remembered
 from bn_tutorial.lab.study import table
 from bn_tutorial.lab.training import Config, device, train
 from bn_tutorial.networks.curvature import Surface, own_lengths
@@ -164,6 +165,7 @@ print(table(rows, ["raw curvature", "scale-free"]))
 # -----------------------
 
 
+@remembered
 def trained(name, arm, seed):
     """Train one network; return what was seen, and the outcome."""
     config = Config(STEPS, EVERY, BATCH, lr=RATE, seed=seed)

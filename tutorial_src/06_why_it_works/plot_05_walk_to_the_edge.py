@@ -35,6 +35,7 @@ from bn_tutorial.data.loading import load
 from bn_tutorial.lab.evidence import Evidence
 from bn_tutorial.lab.figures import COLORS, draw_effects, new_figure
 from bn_tutorial.lab.pool import one_thread
+from bn_tutorial.lab.results import remembered
 from bn_tutorial.lab.training import device
 from bn_tutorial.networks.curvature import Surface, own_lengths
 from bn_tutorial.networks.perceptron import DeepNet
@@ -142,6 +143,7 @@ def is_weight(name):
     return name.startswith("hidden") and name.endswith("linear.weight")
 
 
+@remembered
 def watched(arm, seed):
     """Return losses, raw and scale-free sharpnesses of a training."""
     descent = Descent(arm.norm, seed)
@@ -245,6 +247,7 @@ def bears(norm, seed, decade):
     return 1.0 if descent.loss().item() < before else -1.0
 
 
+@remembered
 def largest(norm):
     """Return the logarithm of the largest rate, seed by seed."""
     return np.array(
