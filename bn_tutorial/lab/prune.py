@@ -32,7 +32,7 @@ SPECS: tuple[type[Spec], ...] = (
 )
 
 _STALE = 3600.0  # seconds since the last byte: nobody writes to such a file any more
-_UNUSED = 90 * 86400.0  # seconds since a result was asked for: a script that would has changed
+_UNUSED = 30 * 86400.0  # seconds since a result was asked for: a script that would has changed
 _DEVICES = ("cpu", "cuda")  # a run of the one is not out of date where one trains on the other
 
 
@@ -66,7 +66,7 @@ class Contents:
         Where the runs are.
     current : Room
         Runs that the code, the libraries and a device of this moment would leave, and what scripts
-        computed themselves and asked for in the last three months.
+        computed themselves and asked for in the last month.
     outdated : Room
         Other runs and results, and damaged runs.
     unfinished : Room

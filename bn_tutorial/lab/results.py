@@ -51,6 +51,8 @@ def remembered(function: Callable[P, T]) -> Callable[P, T]:
     @functools.wraps(function)
     def recall(*arguments: P.args, **options: P.kwargs) -> T:
         call = functools.partial(function, *arguments, **options)
+        if made_with() is None:
+            return call()
         return _recalled(call, made_with(), loading.load().digest, arguments, options)
 
     return recall
@@ -73,7 +75,8 @@ def measured_once(measure: Callable[[], T]) -> T:
         What it returns.
     """
     machine = [platform.node(), platform.machine(), os.cpu_count()]
-    return _recalled(measure, _made_with(measure), machine)
+    made_with = _made_with(measure)
+    return _recalled(measure, made_with, machine) if made_with else measure()
 
 
 def _made_with(function: Callable[..., object]) -> str | None:
@@ -91,11 +94,9 @@ def _made_with(function: Callable[..., object]) -> str | None:
     )
 
 
-def _recalled(call: Callable[[], T], made_with: str | None, *depends: object) -> T:
+def _recalled(call: Callable[[], T], *depends: object) -> T:
     """Return what a call gave when all that it depends on was the same, or else make it."""
-    if made_with is None:
-        return call()
-    key = fingerprint.of(made_with, *depends)
+    key = fingerprint.of(*depends)
     path = prepare_folder(cache_folder() / "results") / f"{key}.pickle"
     if known := _read(path):
         (result,) = known

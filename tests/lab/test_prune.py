@@ -75,10 +75,10 @@ def test_half_written_file_is_unfinished_when_nobody_writes_to_it_any_more(kept,
 
 
 @pytest.mark.usefixtures("store_folder")
-def test_result_that_no_script_has_asked_for_in_three_months_is_outdated(tmp_path):
+def test_result_that_no_script_has_asked_for_in_a_month_is_outdated(tmp_path):
     (folder := tmp_path / "results").mkdir()
     used, forgotten = folder / "a.pickle", folder / "b.pickle"
-    for path, days in ((used, 80), (forgotten, 100)):
+    for path, days in ((used, 20), (forgotten, 40)):
         path.write_bytes(b"123")
         os.utime(path, (0, time.time() - 86400 * days))
     found = prune.contents()
