@@ -193,7 +193,7 @@ def as_table(columns: tuple[str, ...], rows: list[list[nodes.Node]]) -> nodes.ta
     group += [nodes.colspec(colwidth=1) for _ in columns]
     group += nodes.thead("", row([nodes.Text(name) for name in columns]))
     group += nodes.tbody("", *map(row, rows))
-    return nodes.table("", group, classes=["comparisons"])
+    return nodes.table("", group, classes=["comparisons", "stacked"])
 
 
 def count_all(app: Sphinx, *_: object) -> None:
