@@ -11,7 +11,8 @@ BROKEN = """<!doctype html><html lang="en"><title>Broken</title><body><main><h1>
 <p style="margin: 0; white-space: nowrap">A line of text that is much wider than its box</p></div>
 <p style="width: 500px">Wider than a telephone</p>
 <div style="width: 200px; overflow-x: scroll" tabindex="0">
-<img src="b.svg" alt="cut off" style="width: 500px"></div>
+<img src="b.svg" alt="cut off" style="width: 500px">
+<table style="width: 500px"><tr><td>cut off</table></div>
 <script>
   console.error("complaint");
   setTimeout(() => document.querySelector("h1").style.marginTop = "300px", 30);
@@ -51,9 +52,9 @@ def test_violations_are_noted_in_each_scheme_and_width(seen):
     assert "scrollable-region-focusable" in rules["375 px"]
 
 
-def test_figure_that_is_cut_off_by_a_box_is_noted_and_a_small_one_is_not(seen):
-    (cut,) = seen.cut
-    assert "cut off" in cut
+def test_what_is_cut_off_by_a_box_is_noted_and_a_small_figure_is_not(seen):
+    assert [cut[:4] for cut in seen.cut] == ["<img", "<tab"]
+    assert all("cut off" in cut for cut in seen.cut)
 
 
 def test_overflow_shift_and_paint_are_measured(seen):

@@ -64,7 +64,7 @@ def test_page_does_not_scroll_sideways_on_a_telephone(visit):
     assert visit.overflow == 0
 
 
-def test_every_figure_is_seen_whole_on_a_telephone(visit):
+def test_every_figure_and_table_is_seen_whole_on_a_telephone(visit):
     assert visit.cut == []
 
 

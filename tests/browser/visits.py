@@ -45,7 +45,7 @@ OVERFLOW = """Math.max(
   ...[document.documentElement, ...document.querySelectorAll(".bd-article-container")]
     .map(box => box.scrollWidth - box.clientWidth))"""
 # Figures of which a part is out of the window, be it in a box that scrolls.
-CUT = """() => [...document.querySelectorAll("main :is(img, svg):not(.katex *)")]
+CUT = """() => [...document.querySelectorAll("main :is(img, svg, table):not(.katex *)")]
   .filter(figure => figure.getClientRects().length)
   .filter(figure => { const {left, right} = figure.getBoundingClientRect();
     return left < -0.5 || right > document.documentElement.clientWidth + 0.5; })
@@ -87,7 +87,7 @@ class Visit:
     unseen: list[str] = field(default_factory=list)
     violations: dict[str, list[str]] = field(default_factory=dict)
     overflow: int = 0  # CSS pixels, on a telephone
-    cut: list[str] = field(default_factory=list)  # figures, on a telephone
+    cut: list[str] = field(default_factory=list)  # figures and tables, on a telephone
     paint: float = 0.0  # milliseconds
     shift: float = 0.0
     weight: float = 0.0  # kB, compressed, without figures
