@@ -8,8 +8,10 @@ it: the weights in front of the layers, their gamma and beta, or the output laye
 **In short.** With ReLU the larger rate brings :finding:`all fast - all slow, ReLU`: the weights
 alone get :finding:`weights fast - all slow, ReLU`, gamma and beta alone
 :finding:`gamma and beta fast - all slow, ReLU`. In a convolutional network, with ReLU, too, it
-brings :finding:`all fast - all slow, convolutional`, and the weights alone
-:finding:`weights fast - all slow, convolutional`. With sigmoids it brings
+brings :finding:`all fast - all slow, convolutional`: the weights alone get
+:finding:`weights fast - all slow, convolutional`, gamma and beta alone
+:finding:`gamma and beta fast - all slow, convolutional`, the output alone
+:finding:`output fast - all slow, convolutional`. With sigmoids it brings
 :finding:`all fast - all slow, sigmoid`: the weights alone get
 :finding:`weights fast - all slow, sigmoid`, gamma and beta alone
 :finding:`gamma and beta fast - all slow, sigmoid`.
@@ -301,8 +303,14 @@ axes[0].legend(fontsize=9)
 evidence.note(seeds=len(JUDGING), seed=JUDGING[0])
 for name in NETWORKS:
     key = name.lower()
-    for word, arm in (("slow", "none"), ("fast", "BN")):
-        evidence.note(**{f"{word}_{key}": tuning.chosen((name, arm))})
+    slow, fast = (tuning.chosen((name, arm)) for arm in ("none", "BN"))
+    evidence.note(
+        **{
+            f"slow_{key}": slow,
+            f"fast_{key}": fast,
+            f"times_{key}": fast / slow,
+        }
+    )
     for words, found in speed.items():
         if words[0] == name:
             how = words[1].lower().replace(", ", "_")

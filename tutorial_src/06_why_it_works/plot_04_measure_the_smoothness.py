@@ -8,11 +8,11 @@ trusted over longer steps? And is it smoother where BN helps most?
 **In short.** Measured in units of the length of the weights, which must not decide, the loss is
 smoother with BN in two networks of ReLU with good weights: its largest curvature is lower by
 :finding:`curvature, none - BN, deep ReLU, scale-free` in the deep one and
-:finding:`curvature, none - BN, shallow ReLU, scale-free` in the shallow one. There BN gains
-:finding:`BN - none, deep ReLU` and :finding:`BN - none, shallow ReLU`. With sigmoids and PyTorch's
-weights it gains :effect:`BN - none, sigmoid`, and the curvature is lower by
-:finding:`curvature, none - BN, sigmoid, scale-free`: without BN that network stays on a plain,
-smooth, where nothing can be learned.
+:finding:`curvature, none - BN, shallow ReLU, scale-free` in the shallow one. BN minus none is
+:finding:`BN - none, deep ReLU` and :finding:`BN - none, shallow ReLU` there. With sigmoids and
+PyTorch's weights it is :finding:`BN - none, sigmoid`, but the curvature is *higher* with BN: none
+minus BN is :effect:`curvature, none - BN, sigmoid, scale-free`. Without BN that network stays on a
+plain, smooth, where next to nothing is learned. All this is at one rate, chosen for neither.
 
 .. lead-figure::
 
@@ -139,10 +139,12 @@ def look(model, _=None):
 # In whose units?
 # ---------------
 # Multiply the weights in front of BN by ten. The network computes the same
-# (:eq:`id-scale-invariance`), so nothing has become smoother or less smooth. But to go as far as
-# before one must now go ten times as far, and the curvature is a hundredth. So the raw number
-# compares lengths of weights as much as losses. In *scale-free* coordinates each layer is measured
-# in units of its own length: its weights and bias, or its gamma and beta. There nothing changes:
+# (:eq:`id-scale-invariance`), so nothing has become smoother or less smooth. But to turn these
+# weights as far as before one must now go ten times as far, and along them the curvature is a
+# hundredth. The largest of all curvatures falls by less, as soon as other parameters, which are as
+# long as before, bend the loss the most. So the raw number compares lengths of weights as much as
+# losses. In *scale-free* coordinates each layer is measured in units of its own length: its weights
+# and bias, or its gamma and beta. There nothing changes:
 
 rows, curvatures = {}, {}
 for factor in (0.1, 1.0, 10.0):
@@ -342,6 +344,7 @@ free = [found["curvature, scale-free"] for found in curvatures.values()]
 assert np.ptp(free) < 0.02  # the same whatever the length...
 assert raw[0] - raw[1] > 1  # ...where shorter weights alone bend the raw loss
 assert evidence.effects["BN - none, sigmoid"].low > MATTERS
+assert evidence.effects["curvature, none - BN, sigmoid, scale-free"].high < 0
 
 # %%
 # **Limits.** Small perceptrons, 0.6 epochs, one rate; curvature of 512 images in one batch, where
