@@ -345,6 +345,11 @@ assert np.ptp(free) < 0.02  # the same whatever the length...
 assert raw[0] - raw[1] > 1  # ...where shorter weights alone bend the raw loss
 assert evidence.effects["BN - none, sigmoid"].low > MATTERS
 assert evidence.effects["curvature, none - BN, sigmoid, scale-free"].high < 0
+# Smoother, and yet no better by what matters.
+assert (
+    evidence.effects["curvature, none - BN, shallow ReLU, scale-free"].low > 0
+)
+assert evidence.effects["BN - none, shallow ReLU"].high < MATTERS
 
 # %%
 # **Limits.** Small perceptrons, 0.6 epochs, one rate; curvature of 512 images in one batch, where

@@ -377,6 +377,7 @@ assert evidence.effects["largest rate - predicted, BN"].low > 0
 assert evidence.effects["largest rate - predicted, none"].low > 0
 assert evidence.effects["before training, none - BN"].high < 0
 for name in ("sharpness, none - BN", "scale-free sharpness, none - BN"):
+    assert evidence.effects[name].low > -MATTERS
     assert evidence.effects[name].high < MATTERS
 assert evidence.effects["scale-free, none, without - with decay"].low > 0
 # Four fifths of the fall are left, at least, when lengths do not count.
