@@ -244,7 +244,7 @@ for ax in axes[1:]:
 #
 # Noise is not all that one may mean by shift. It comes and goes at every step, where the layers
 # before drift; and the next BN takes away again what of it is the same for all images, as far as
-# the ReLU between them lets it. The noise also does harm of its own, so that its cost does not say
+# the ReLU between them lets it. Noise may also do harm of its own, so that its cost does not say
 # what steadiness is worth.
 
 # fold: keep the numbers, check what the words claim
