@@ -103,7 +103,10 @@ def faults(session: nox.Session) -> None:
 
 @nox.session
 def examine(session: nox.Session) -> None:
-    """Examine sick models and healthy ones; about five minutes. `-- --record` keeps the counts."""
+    """Examine sick models and healthy ones, and try each remedy on the site; about seven minutes.
+
+    `-- --record` keeps the counts.
+    """
     install(session, "tests")
     session.run("pytest", "tests/examine", *session.posargs)
 

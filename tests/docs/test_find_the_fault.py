@@ -1,74 +1,15 @@
 """The pages of *Find the fault*: every symptom has its section, and every section its parts."""
 
 import re
-from pathlib import Path
 
 import pytest
 import torch
+from cases_of_trouble import CASES, DOCS, LABEL, SECTIONS, code_of, plain
 from torch import nn
 from torch.func import vmap
 
-DOCS = Path(__file__).parents[2] / "docs"
-PAGES = {path.stem: path.read_text(encoding="utf-8") for path in (DOCS / "faults").glob("*.md")}
 ENTRANCE = (DOCS / "questions.md").read_text(encoding="utf-8")
 CELL = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
-LABEL = re.compile(r"^\((fault-[\w-]+)\)=$", re.MULTILINE)
-
-
-def sections():
-    """The text of each section, from its heading on, by each of its labels."""
-    found = {}
-    for name, text in PAGES.items():
-        for labels, section in re.findall(
-            r"((?:^\(fault-[\w-]+\)=\n)+)(## .*?)(?=^\(fault-|\Z)", text, re.MULTILINE | re.DOTALL
-        ):
-            for label in LABEL.findall(labels):
-                assert label not in found, label
-                found[label] = name, section
-    return found
-
-
-SECTIONS = sections()
-
-# What was met in public, and the section that has to answer it.
-CASES = {
-    "loss 0.03 in training, huge in validation, on the same images": "fault-eval-worse",
-    "pix2pix good in train mode, blurred in eval mode": "fault-batch-of-one",
-    "gradient of an eval-mode output wrong after a batch in train mode": "fault-eval-gradient",
-    "teacher under no_grad still drifts": "fault-no-grad-is-not-eval",
-    "Keras trainable=False": "fault-keras-trainable",
-    "one value per channel behind a pooling": "fault-one-value",
-    "instance norm on one pixel, in eval mode too": "fault-one-spatial-element",
-    "layer norm of channels refuses an image": "fault-layernorm-nchw",
-    "eps 1e-12 is NaN in half precision": "fault-eps-underflow",
-    "small inputs are not brought to variance one": "fault-eps",
-    "eps of zero refused": "fault-eps-refused",
-    "RMSNorm's default eps, type and order of casts": "fault-rmsnorm",
-    "SyncBatchNorm on a CPU": "fault-sync-cpu",
-    "constant channel gives plus or minus one": "fault-constant-channel",
-    "gradient penalty with batch norm in the critic": "fault-gradient-penalty",
-    "accuracy lost after folding and quantizing": "fault-fold-quantize",
-    "ONNX momentum 1.0, training_mode": "fault-onnx-momentum",
-    "averaging states: Float to Long": "fault-averaged-weights",
-    "keys of instance norm and of the counter": "fault-missing-keys",
-    "padding changes the output": "fault-padding",
-    "contrastive loss suspiciously low": "fault-contrastive",
-    "batch norm in a recurrent cell": "fault-recurrent",
-    "source and target domain, one batch or two": "fault-domain",
-    "Flax batch_stats immutable, or dropped": "fault-flax",
-    "seventh digit changes with the batch size": "fault-seventh-digit",
-    "statistics differ from rank to rank": "fault-ranks-differ",
-    "SyncBatchNorm waits for ever, or counts wrongly": "fault-sync-counts",
-    "two forwards in DDP": "fault-two-forwards",
-    "real and fake in separate batches": "fault-real-and-fake",
-    "attack in train mode": "fault-adversarial",
-    "momentum=0, yet the batch normalizes": "fault-swapped-momentum",
-    "MXNet's fix_gamma, Caffe's third blob": "fault-mxnet-caffe",
-    "compile fails with momentum=None": "fault-compile",
-    "own layer off by 2 %": "fault-own-layer",
-    "target network without statistics": "fault-target-network",
-    "folded layer differs": "fault-fold-differs",
-}
 
 # What the tool that examines a model calls its findings by.
 FINDINGS = (
@@ -79,9 +20,16 @@ FINDINGS = (
 )
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_symptom_met_in_public_has_a_section(case):
-    assert CASES[case] in SECTIONS
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.met)
+def test_symptom_met_in_public_has_a_section_that_shows_fault_and_remedy(case):
+    """That they do what they are said to do is run in tests/examine/test_every_case.py."""
+    _, own = code_of(case.section)
+    assert [own.count(piece) for piece, _ in (case.fault, case.remedy)] == [1, 1]
+
+
+def test_every_section_answers_a_symptom_met_in_public():
+    answered = {SECTIONS[case.section] for case in CASES}
+    assert [label for label, section in SECTIONS.items() if section not in answered] == []
 
 
 @pytest.mark.parametrize("finding", FINDINGS)
@@ -134,11 +82,6 @@ MESSAGES = {
     "fault-averaged-weights": lambda: torch.tensor(1).add_(torch.tensor(1.0), alpha=0.1),
     "fault-vmap": lambda: vmap(nn.BatchNorm1d(3))(torch.randn(2, 4, 3)),
 }
-
-
-def plain(text):
-    """A message without its numbers, which are those of one case."""
-    return re.sub(r"[\d*]+(, [\d*]+)*", "#", text)
 
 
 @pytest.mark.parametrize("label", MESSAGES)
