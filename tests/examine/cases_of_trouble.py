@@ -258,8 +258,8 @@ CASES = (
     Case(
         "a variance is negative",
         "fault-negative-variance",
-        fault=("torch.randn(1000) + 10_000", "torch.randn(1000)"),
-        remedy=("(x - x.mean()).square().mean()", "(x * x).mean() - x.mean() ** 2"),
+        fault=("torch.randn(1000, 64) + 10_000", "torch.randn(1000, 64)"),
+        remedy=("(x - x.mean(0)).square().mean(0)", "(x * x).mean(0) - x.mean(0) ** 2"),
     ),
     Case(
         "RMSNorm's default eps, type and order of casts",
