@@ -146,4 +146,5 @@ html_theme_options = {
     "article_header_start": ["place"],
     "secondary_sidebar_items": ["page-toc"],
     "search_bar_text": "Search this site",
+    "back_to_top_button": False,  # it would lie over figures
 }

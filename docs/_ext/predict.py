@@ -21,8 +21,10 @@ effect of any size, as ``opposite`` does; ``none`` also for one that is too smal
 With ``:solved:`` it belongs to an exercise: instead of an effect it names an expression, which is
 computed by the solution that follows on its page.
 
-Without JavaScript there are the question and, folded, the answer. ``predictions`` stands for how
-many were answered in this browser, and with ``:list:`` for the list of all.
+Without JavaScript there are the question and, folded, the answer. With it, what follows on the page
+and begins with *In short.*, and the figure behind it, are covered until the reader has answered, or
+has opened what came out; on paper nothing is. ``predictions`` stands for how many were answered in
+this browser, and with ``:list:`` for the list of all, to which the others lead.
 """
 
 from __future__ import annotations
@@ -67,6 +69,8 @@ OUTCOMES = {
     "undecided": ("undecided",),
 }
 HEAD = "**Predict, before you read on.**"
+LIST = "predictions"  # its place on its page
+SETTLED = "In short."  # how the paragraph begins that gives the answer
 WORDS = {"none": "no difference that matters", "undecided": "these runs cannot tell"}
 SIZES = {"size open": ", and whether that matters is open", "small": ", but too little to matter"}
 SEVERAL = re.compile(r"\{([^{}]*)\}")
@@ -235,7 +239,7 @@ def points_of(effects: Mapping[str, Effect], on: Scale, axis: str) -> dict[str, 
         {"label": escape(label), "mean": e.mean, "low": e.low, "high": e.high, "text": estimate(e)}
         for label, e in effects.items()
     ]
-    rule = f"{which} as right within {near} of what came out, or in its interval."
+    rule = f"{which} as right in the interval of what came out, or within {near} on its side of 0."
     return {
         **placed(on, axis, first.unit),
         "points": points,
@@ -354,6 +358,16 @@ class Predict(SphinxDirective):
         return predict("", *text, answer("", *came, **form), name="predict", ids=[anchor])
 
 
+def cover(_app: Sphinx, doctree: nodes.document, _docname: str) -> None:
+    """Mark what gives the answer right behind a question, for widgets.css to cover."""
+    for question in doctree.findall(predict):
+        behind = question.parent[question.parent.index(question) + 1 :][:2]
+        if behind and behind[0].astext().startswith(SETTLED):
+            for node in behind:
+                if node is behind[0] or "lead-figure" in node.get("classes", []):
+                    node["classes"].append("bn-settles")
+
+
 def visit(self: Any, node: predict) -> None:
     """Open the box."""
     opened = '<div class="bn-widget bn-predict" data-widget="predict"'
@@ -426,6 +440,8 @@ class Predictions(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """Leave a place for it, until all pages are read."""
+        if "list" in self.options:
+            self.env.__dict__["predictions_page"] = self.env.docname
         return [predictions("", name="predict", listed="list" in self.options)]
 
 
@@ -438,6 +454,8 @@ def fill(app: Sphinx, doctree: nodes.document, docname: str) -> None:
     )
     for place in doctree.findall(predictions):
         place["keys"] = keys
+        if page := getattr(app.env, "predictions_page", ""):
+            place["list"] = f"{app.builder.get_relative_uri(docname, page)}#{LIST}"
         if not place["listed"]:
             continue
         items = nodes.enumerated_list(enumtype="arabic")
@@ -456,9 +474,15 @@ def fill(app: Sphinx, doctree: nodes.document, docname: str) -> None:
 def visit_predictions(self: Any, node: predictions) -> None:
     """Write how many there are; the script says how many of them were answered."""
     keys = escape(json.dumps(node["keys"]))
-    told = f"On the way {len(node['keys'])} questions ask you to predict before you read."
+    count, place = f"{len(node['keys'])} questions", ""
+    if node["listed"]:
+        place = f' id="{LIST}"'
+    elif "list" in node:
+        count = f'<a class="reference internal" href="{node["list"]}">{count}</a>'
+    told = f"On the way {count} ask you to predict before you read."
     self.body.append(
-        f'<div class="bn-progress" data-questions="{keys}"><p>{told} <span class="bn-count"></span>'
+        f'<div class="bn-progress" data-questions="{keys}"{place}><p>{told}'
+        ' <span class="bn-count"></span>'
         ' <button type="button" class="bn-button" hidden>Forget them</button></p>'
     )
 
@@ -472,4 +496,5 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("predict", Predict)
     app.add_directive("predictions", Predictions)
     app.connect("doctree-resolved", fill)
+    app.connect("doctree-resolved", cover)
     return {"parallel_read_safe": False, "parallel_write_safe": True}

@@ -31,13 +31,15 @@ SETTINGS = ("rival", "activation", "rate", "scale", "depth", "batch")
 # What each network of the race is normalized with in PyTorch; "weights" are good initial weights.
 NORMS = {"none": None, "batch": "batch", "layer": "layer", "weights": None}
 
-# Each with what to look for, and, when the race is over, why it ended so.
+# Each with what to look for, which parts of the figure are framed for that (their names are those
+# in race.js), and, when the race is over, why it ended so.
 PRESETS: list[dict[str, Any]] = [
     {
         "name": "usual weights",
         **dict(zip(SETTINGS, ("batch", "sigmoid", 0.1, 1, 4, 64), strict=True)),
         "look": "Four layers of sigmoids, as in the notebook that this site began with. "
-        "Look how much of the difference between images is left in the fourth layer.",
+        "In the dashed frame: how much of the difference between images the fourth layer gets.",
+        "frames": ["last signal"],
         "why": "Each layer without it passes on about a seventh of what differs. "
         "Where all images look alike, there is nothing to learn from.",
     },
@@ -45,7 +47,8 @@ PRESETS: list[dict[str, Any]] = [
         "name": "good weights",
         **dict(zip(SETTINGS, ("batch", "sigmoid", 1, 7, 4, 64), strict=True)),
         "look": "Sigmoids again, but both begin with weights seven times as large, and learn at a "
-        "rate of 1. Look who is ahead at first, and who is in the end.",
+        "rate of 1. In the frame: who is ahead at first, and who is in the end.",
+        "frames": ["accuracy"],
         "why": "With larger weights the difference arrives without any normalization: here a good "
         "beginning does most of what batch normalization does, only later.",
     },
@@ -53,7 +56,8 @@ PRESETS: list[dict[str, Any]] = [
         "name": "too large a rate",
         **dict(zip(SETTINGS, ("batch", "relu", 3, 2, 4, 64), strict=True)),
         "look": "ReLU, good first weights, but a learning rate of 3. "
-        "Look at the loss in the first steps.",
+        "In the frame: the loss in the first steps.",
+        "frames": ["first loss"],
         "why": "The first steps are so large that units without it give zero for every image, or "
         "no number at all, and nothing brings them back. Batch normalization does, at each step.",
     },
@@ -61,7 +65,8 @@ PRESETS: list[dict[str, Any]] = [
         "name": "a batch of two",
         **dict(zip(SETTINGS, ("batch", "tanh", 0.03, 2, 4, 2), strict=True)),
         "look": "Four layers of tanh, and batches of two: mean and variance are those of two "
-        "images. Look at the gradient of the first layer, in the table.",
+        "images. In the frame: the gradient of the first layer.",
+        "frames": ["first gradient"],
         "why": "Of two images, a normalized unit says only which one gives the larger number. "
         "That hardly changes when a weight does, so next to no gradient is left.",
     },
@@ -69,7 +74,8 @@ PRESETS: list[dict[str, Any]] = [
         "name": "deep",
         **dict(zip(SETTINGS, ("batch", "relu", 0.1, 1, 10, 64), strict=True)),
         "look": "Ten layers of ReLU. "
-        "Look what reaches the tenth layer, and which layer has the largest gradient.",
+        "In the frames: what reaches the tenth layer, and which layer has the largest gradient.",
+        "frames": ["last signal", "gradient"],
         "why": "Without it, the difference is gone before the last layer. With it, it stays, "
         "though the gradient grows on its way back to the first layer.",
     },

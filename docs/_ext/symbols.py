@@ -10,7 +10,8 @@ the attribute ``data-s``:
   ``a``; and its value, where that stands directly behind it, as in ``m = 8`` or ``xhat [0. 0.]``.
 
 A row that names pages holds on these alone, and there it comes before a row that holds everywhere.
-For each symbol that has a shape, the gradient of the loss with respect to it is one as well.
+The gradient of the loss with respect to each symbol is one as well; in code, where the symbol has a
+shape: what is but a number there may have any name.
 
 What the table says is in a script of its own, for which ``_static/symbols.js`` asks when the first
 symbol lights up: who never points at one does not load it.
@@ -84,7 +85,7 @@ class Symbol:
         return Symbol(
             f"d{self.key}",
             tuple(map(gradient_of, self.spellings)),
-            tuple(f"d{name}" for name in self.names),
+            tuple(f"d{name}" for name in self.names if self.shape),
             self.shape,
             meaning,
             self.pages,
@@ -174,7 +175,7 @@ def symbols(app: Sphinx) -> list[Symbol]:
     if TABLE not in app.env.all_docs:
         return []
     found = list(rows(app.env.get_doctree(TABLE)))
-    gradients = [symbol.gradient() for symbol in found if symbol.shape]
+    gradients = [symbol.gradient() for symbol in found]
     keys = {symbol.key for symbol in found}
     return found + [gradient for gradient in gradients if gradient.key not in keys]
 

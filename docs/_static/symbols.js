@@ -41,13 +41,21 @@
     say();
   };
 
-  // Below the whole equation or listing.
+  // Below the row of an equation, or its listing, else above it; above a line of text, which one has
+  // read, else below it. A telephone has it at the edge that is farther away.
+  const ROOM = 130; // pixels that it may need
   function put() {
     const [mark] = shown;
     if (!mark) return;
-    const box = mark.closest(".equation-row, .equation, pre") ?? mark;
+    const row = mark.closest(".equation-row") ?? mark.closest(".equation, pre");
+    const whole = row?.getBoundingClientRect();
+    const box = whole?.height < innerHeight - 2 * ROOM ? whole : mark.getBoundingClientRect();
+    const fits = box.bottom < innerHeight - ROOM;
+    const above = box === whole ? !fits : box.top > ROOM || !fits;
+    hint.classList.toggle("above", box.bottom > innerHeight - ROOM);
     hint.style.left = `min(${mark.getBoundingClientRect().left}px, 100vw - 28rem)`;
-    hint.style.top = `min(${box.getBoundingClientRect().bottom + 6}px, 100vh - 7rem)`;
+    hint.style.top = above ? "auto" : `${box.bottom + 6}px`;
+    hint.style.bottom = above ? `${innerHeight - box.top + 6}px` : "auto";
   }
   addEventListener("scroll", put);
 

@@ -78,6 +78,33 @@ def test_pointer_on_code_or_on_a_printed_number_lights_the_equation(open_page):
     assert {key for key, _ in lit(row(page, "eq-xhat").locator(".equation"))} == {"hatx"}
 
 
+@pytest.mark.parametrize("block", ["start", "center", "end"])
+def test_note_covers_neither_the_row_nor_the_line_that_one_reads(block, open_page):
+    page = open_page(FORWARD)
+    inline = page.locator("p [data-s]:visible").nth(5)
+    code = row(page, "eq-xhat").locator(".equation-code > div [data-s='x-mu']")
+    for mark, box in ((inline, inline), (code, row(page, "eq-xhat"))):
+        mark.evaluate("(mark, block) => mark.scrollIntoView({block, behavior: 'instant'})", block)
+        page.mouse.move(1, 1)
+        page.wait_for_timeout(200)
+        mark.hover()
+        assert said(page)
+        note, read = page.locator(".symbol-hint").bounding_box(), box.bounding_box()
+        assert note["y"] >= read["y"] + read["height"] or note["y"] + note["height"] <= read["y"]
+        assert 0 <= note["y"] < note["y"] + note["height"] <= 800
+
+
+def test_gradient_of_a_number_lights_up_as_a_whole(open_page):
+    page = open_page(WEIGHTS)
+    page.locator('#equation-id-no-bias [data-s="db_"]').first.hover()
+    assert ("db_", "db") in lit(page.locator("#equation-id-no-bias"))
+    assert "gradient of the loss with respect to" in said(page)
+
+
+def test_page_of_weights_says_that_its_symbols_answer(open_page):
+    assert "Its symbols answer" in open_page(WEIGHTS).locator("article").inner_text()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_what_is_lit_has_an_outline_and_nothing_moves(scheme, open_page):
     page = open_page(FORWARD, scheme=scheme)
@@ -89,7 +116,7 @@ def test_what_is_lit_has_an_outline_and_nothing_moves(scheme, open_page):
     page.wait_for_timeout(150)
     look = """part => { const style = getComputedStyle(part);
       return [style.outlineStyle, style.outlineWidth, style.animationName]; }"""
-    assert page.locator(".lit").first.evaluate(look) == ["solid", "2px", "none"]
+    assert page.locator(".lit").first.evaluate(look) == ["solid", "1px", "none"]
     assert equation.bounding_box() == before
 
 

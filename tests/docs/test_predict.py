@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 CONF = """
 extensions = ["predict", "evidence_roles", "myst_parser"]
 exclude_patterns = ["_build"]
-myst_enable_extensions = ["deflist", "dollarmath"]
+myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 """
 CHOICE = """```{predict} change_the_rate: turned
 :yes: the first
@@ -273,6 +273,17 @@ def test_point_is_right_in_the_interval_or_within_a_tenth_of_the_scale():
             assert found["right"] == right
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_point_of_the_other_sign_is_wrong_however_near_it_is(sign):
+    data = predict.points_of({"": effect(3 * sign, 1)}, predict.scale("-40 40 1"), "points")
+    for value in range(-5, 6):
+        found = js("numbersOf('predict', {guess: [dukpy.v]}, dukpy.d)", v=sign * value, d=data)
+        assert found["right"] == (value >= 0)
+        said = js("saidOf('predict', {guess: [dukpy.v], told: true}, dukpy.d)", v=value, d=data)
+        assert ("with the other sign" in said) == (value * sign < 0)
+        assert ("on the spot" in said) == (value == 3 * sign)
+
+
 def test_form_holds_no_answer_before_it_is_given_and_no_code():
     data = predict.points_of({"": effect(31, 0.1)}, predict.scale("0 80 1"), "a < b")
     html = predict.first_view(data)
@@ -307,6 +318,26 @@ def test_list_leads_to_each_question_and_leaves_out_exercises(site):
     assert [mark["data-key"] for mark in page.select("[data-key]")] == keys
     assert data_of(page.select_one(".bn-predict"))["key"] == keys[1]
     assert "2 questions" in page.select_one(".bn-progress p").get_text()
+
+
+def test_count_leads_to_the_list_where_it_stands_alone(site):
+    site.write(f"docs/gallery/{SIZE}.rst", "Page\n====\n\n.. predictions::\n")
+    shown(site, f"{CHOICE}\n\n```{{predictions}}\n:list:\n```")
+    link = site.read(f"gallery/{SIZE}").select_one(".bn-progress p a")
+    assert link.get_text() == "1 questions"
+    page, _, anchor = link["href"].partition("#")
+    assert page.endswith("index.html")
+    assert site.read().select_one(".bn-progress")["id"] == anchor
+
+
+def test_what_gives_the_answer_behind_a_question_is_marked_and_nothing_else(site):
+    after = "**In short.** So it is.\n\n:::{container} lead-figure\nA figure\n:::\n\nMore."
+    (_,), warnings = shown(site, f"Before.\n\n{CHOICE}\n\n{after}")
+    assert not warnings
+    marked = [part.get_text().strip() for part in site.read().select(".bn-settles")]
+    assert marked == ["In short. So it is.", "A figure"]
+    shown(site, f"{CHOICE}\n\nNothing in short.")
+    assert site.read().select(".bn-settles") == []
 
 
 def test_pages_with_a_question_or_the_count_load_the_scripts_and_no_other(site):

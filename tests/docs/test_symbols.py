@@ -189,6 +189,8 @@ def test_every_mark_has_a_hint_with_name_meaning_and_shape(site):
         r"\d \mu dmu gradient of the loss with respect to \mu (mean over the batch); shape (C)"
     )
     assert said["dmu"].get_text() == gradient
+    # That of a number is one, too: else of its spelling only the number would light up.
+    assert said["dm"].get_text().startswith(r"\d m gradient of the loss with respect to m (")
     assert said["dx"].get_text() == r"\d x dx what comes back; shape that of x"  # has a row
 
 

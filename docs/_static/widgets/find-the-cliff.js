@@ -80,33 +80,42 @@
 
   const [LEFT, RIGHT, HEIGHT] = [48, 296, 96]; // of a map
 
+  const nearest = (list, value) => {
+    const far = list.map((v) => Math.abs(Math.log(v / value)));
+    return far.indexOf(Math.min(...far));
+  };
+
   /* Whether a training has come at least halfway from guessing to no mistake. */
   const usable = (value, level) => value !== null && value >= level;
 
-  /* One map: a row for each scale, the largest on top; a thick line where larger rates fail. */
+  /* One map: a row for each scale, in the order of its slider; a thick line where larger rates
+     fail, the cliff, which is named above the first. */
   function map(arm, top, state, { gains }, { studies, level }) {
     const { scales, rates, accuracy, hidden } = studies[state.net];
     const [size, height] = [(RIGHT - LEFT) / rates.length, HEIGHT / scales.length];
-    const rowAt = (i) => top + height * (scales.length - 1 - i);
+    const rowAt = (i) => top + height * i;
+    const edges = scales.map((_, i) => {
+      const last = accuracy[ARMS[arm]][i].map((v) => usable(v, level)).lastIndexOf(true);
+      return last >= 0 && last < rates.length - 1 ? LEFT + size * (last + 1) : null;
+    });
+    const first = edges.find((edge) => edge !== null);
+    const named = first === undefined ? "" : label(Math.max(first, LEFT + 118).toFixed(1), top - 6, "cliff ↓");
     const rows = scales.map((scale, i) => {
       const y = rowAt(i);
       const middle = y + height / 2 + 4;
-      const values = accuracy[ARMS[arm]][i];
-      const last = values.map((v) => usable(v, level)).lastIndexOf(true);
-      const cells = values.map((v, j) => {
+      const cells = accuracy[ARMS[arm]][i].map((v, j) => {
         const x = LEFT + size * j;
         const shade = v === null ? 0 : (0.3 * v) / 100;
         const fine = usable(v, level);
         return `<g data-cell="${i},${j}"><rect class="bn-square" fill-opacity="${shade.toFixed(2)}" x="${x.toFixed(1)}" y="${y}" width="${size.toFixed(1)}" height="${height}"/>
           ${label((x + size / 2).toFixed(1), middle, v === null ? "–" : fixed(v, 0), fine ? "bn-middle bn-bold" : "bn-middle")}</g>`;
       });
-      const edge = (LEFT + size * (last + 1)).toFixed(1);
-      const cliff = last >= 0 && last < rates.length - 1 ? `<path class="bn-cliff" d="M${edge} ${y + 1}v${height - 2}"/>` : "";
+      const cliff = edges[i] === null ? "" : `<path class="bn-cliff" d="M${edges[i].toFixed(1)} ${y + 1}v${height - 2}"/>`;
       const left = arm ? "1" : power(gains[i] ** (hidden - 1)); // of the networks that were trained
       return `${label(LEFT - 6, middle, short(scale), "bn-end")}${cells.join("")}${cliff}${label(RIGHT + 8, middle, left, "")}`;
     });
     const x = (LEFT + size * state.rate).toFixed(1);
-    return `${label(LEFT - 6, top - 6, "scale", "bn-end")}${label(LEFT, top - 6, ARMS[arm], "bn-bold")}
+    return `${label(LEFT - 6, top - 6, "scale", "bn-end")}${label(LEFT, top - 6, ARMS[arm], "bn-bold")}${named}
       ${label(RIGHT + 8, top - 6, "signal", "")}${rows.join("")}
       <rect class="bn-here" x="${x}" y="${rowAt(state.scale)}" width="${size.toFixed(1)}" height="${height}"/>`;
   }
@@ -133,7 +142,8 @@
     ].map(([name, values]) => `<tr><th scope="row">${name}</th>${values.map((v) => `<td>${v}</td>`).join("")}</tr>`);
     const key = (arm) => (arm ? '<rect class="bn-b" x="1" y="1" width="10" height="10"/>' : '<circle class="bn-a" cx="6" cy="6" r="5"/>');
     const heads = ARMS.map((name, arm) => `<th scope="col"><svg class="bn-key" viewBox="0 0 12 12" aria-hidden="true">${key(arm)}</svg> ${name}</th>`);
-    return `<div class="bn-columns"><div class="bn-figure bn-maps">${picture(state, numbers, data)}</div>
+    return `<div class="bn-columns"><div class="bn-figure bn-maps">${picture(state, numbers, data)}
+      <p class="bn-legend">In bold: at least halfway from guessing to no mistake. A thick line is the cliff: to the right of it the rate is too large.</p></div>
       <div class="bn-side"><div class="bn-controls bn-input">
       ${choice("net", "Activation", Object.keys(NETS).map((net) => [net, NETS[net]]), state.net)}
       ${slider("depth", "hidden layers", { min: DEPTHS[0], max: DEPTHS[1], step: 1, value: state.depth, text: String(state.depth) })}
@@ -145,7 +155,7 @@
   /* What became of a training, and why, as far as its row of the map and the formula tell. */
   function fate(values, rate, left, level) {
     const trains = values.map((v) => usable(v, level));
-    if (trains[rate]) return "it trains";
+    if (trains[rate]) return values[rate] < (level + 100) / 2 ? "it gets past halfway, no further" : "it trains";
     if (trains.slice(0, rate).includes(true)) return "the step is too large";
     if (left < 0.01) return "the signal has died";
     return trains.includes(true) ? "the step is too small for so short a training" : "no rate here is right";
@@ -168,7 +178,12 @@
     title: "Where the signal dies, and where the step is too large",
     start: ({ studies }) => ({ net: "sigmoid", scale: 0, rate: 0, depth: studies.sigmoid.hidden }),
     change(state, name, value, { studies }) {
-      if (name === "net") return { net: value, scale: 0, rate: 0, depth: studies[value].hidden };
+      if (name === "net") {
+        // What was chosen stays, as nearly as the other study has it.
+        const [old, study] = [studies[state.net], studies[value]];
+        const kept = { scale: nearest(study.scales, old.scales[state.scale]), rate: nearest(study.rates, old.rates[state.rate]) };
+        return { ...state, ...kept, net: value };
+      }
       if (name === "cell") {
         const [scale, rate] = value.split(",").map(Number);
         return { ...state, scale, rate };

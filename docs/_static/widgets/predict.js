@@ -31,9 +31,21 @@
     return (value < 0 ? "\u2212" : difference ? "+" : "") + text;
   }
 
-  /* Whether a point lies where it came out: in the interval, or near the estimate. */
-  const isNear = (value, { mean, low, high }, tolerance) =>
-    (low <= value && value <= high) || Math.abs(value - mean) <= tolerance;
+  /* Whether something else has the other sign, where that is known. */
+  const isOpposite = (value, { low, high }) => (low > 0 && value < 0) || (high < 0 && value > 0);
+
+  /* Whether a point lies where it came out: in the interval, or near the estimate, on its side. */
+  const isNear = (value, point, tolerance) =>
+    (point.low <= value && value <= point.high) ||
+    (Math.abs(value - point.mean) <= tolerance && !isOpposite(value, point));
+
+  /* By how much a guess is off, and to which side. */
+  function miss(value, point, data) {
+    const off = Math.abs(value - point.mean);
+    const size = written(off, { step: data.step }); // as finely as one could guess
+    if (Number(size) === 0) return "on the spot";
+    return `${size} ${data.unit} too ${value < point.mean ? "low" : "high"}${isOpposite(value, point) ? ", with the other sign" : ""}`;
+  }
 
   /* The points below each other, a slider for each. The drawing behind them is stretched: 100 units
      across, one down for each point; its strokes are not, and a stroke without length is a mark. */
@@ -82,9 +94,15 @@
     }
     if (told && near.length > 1) {
       const hits = near.filter(Boolean).length;
-      return `${hits} of your ${near.length} points ${hits === 1 ? "lies where it" : "lie where they"} came out (the squares).${judged}`;
+      const far = data.points.map(({ mean }, i) => Math.abs(guess[i] - mean));
+      const worst = far.indexOf(Math.max(...far));
+      const most = `The farthest, ${data.points[worst].label}, is ${miss(guess[worst], data.points[worst], data)}.`;
+      return `${hits} of your ${near.length} points ${hits === 1 ? "lies where it" : "lie where they"} came out (the squares).${judged} ${most}`;
     }
-    if (told) return `Your ${noun(data)} is ${written(guess[0], data)}. It came out as ${data.points[0].text}.${judged}`;
+    if (told) {
+      const off = data.exercise ? "" : `: you were ${miss(guess[0], data.points[0], data)}`;
+      return `Your ${noun(data)} is ${written(guess[0], data)}. It came out as ${data.points[0].text}${off}.${judged}`;
+    }
     if (asked && data.exercise) return "Not yet. Try again, or open the hint.";
     if (asked) return data.options ? "Choose one first." : "Draw the curve first: move its circles.";
     const how = data.options ? "" : `Move ${data.points.length > 1 ? "each" : "the"} circle, with a pointer or the arrow keys.`;

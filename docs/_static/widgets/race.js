@@ -12,6 +12,11 @@
   const SLICE = 15; // milliseconds in which a page without a worker trains at a time
   const RIVALS = { batch: "batch normalization", layer: "layer normalization", weights: "good first weights" };
   const ACTIVATIONS = ["sigmoid", "tanh", "relu"].map((name) => [name, name === "relu" ? "ReLU" : name]);
+  const MEANINGS = {
+    batch: "Batch normalization takes mean and variance of each unit over the images of the batch.",
+    layer: "Layer normalization takes mean and variance of each image over the units of the layer, so it needs no other image.",
+    weights: "Good first weights are so large that each layer passes on what differs; nothing is normalized.",
+  };
   const names = ({ rival }) => ["without normalization", `with ${RIVALS[rival]}`];
 
   /* What trains takes from a state. */
@@ -83,34 +88,58 @@
     return grid.join("") + lines.join("");
   }
 
-  /* One quantity of both networks for each hidden layer, by decades. */
+  /* One quantity of both networks for each hidden layer, by decades; zero, which has no logarithm,
+     on a line of its own. */
   function layers(values, [left, right], [low, high]) {
-    const [top, bottom] = [346, 426];
+    const { top, bottom } = LAYERS;
+    const zero = bottom + 14;
     const across = (i) => left + ((i + 0.5) / values[0].length) * (right - left);
     const up = (v) => bottom - ((Math.min(Math.max(Math.log10(v), low), high) - low) / (high - low)) * (bottom - top);
     const grid = [low, (low + high) / 2, high].map(
       (v) => `<path class="bn-grid" d="M${left} ${up(10 ** v)}H${right}"/>
         ${label(left - 4, up(10 ** v) + 4, v ? `1e${String(v).replace("-", "\u2212")}` : "1", "bn-end")}`
     );
+    const height = (v) => (v === 0 ? zero : up(v > 0 ? v : 1e99)); // one that is no number is on top
     const marks = values.flatMap((list, arm) =>
-      list.map((v, i) => mark(arm, (across(i) + 5 * arm - 2.5).toFixed(1) * 1, up(v > 0 ? v : v === 0 ? 1e-99 : 1e99).toFixed(1) * 1, 3))
+      list.map((v, i) => mark(arm, (across(i) + 5 * arm - 2.5).toFixed(1) * 1, height(v).toFixed(1) * 1, 3))
     );
     const last = values[0].length;
-    return `${grid.join("")}${marks.join("")}${label(across(0), bottom + 15, 1)}${last > 1 ? label(across(last - 1), bottom + 15, last) : ""}
-      ${label((left + right) / 2, bottom + 15, "layer")}`;
+    return `${grid.join("")}<path class="bn-link" d="M${left} ${zero}H${right}"/>${label(left - 4, zero + 4, "0", "bn-end")}
+      ${marks.join("")}${label(across(0), zero + 17, 1)}${last > 1 ? label(across(last - 1), zero + 17, last) : ""}
+      ${label((left + right) / 2, zero + 17, "layer")}`;
+  }
+
+  // From top to bottom: the curves, the layers, the images.
+  const [ACCURACY, LOSS, LAYERS, IMAGES] = [[16, 112], [144, 194], { top: 246, bottom: 316 }, 366];
+  const [SIGNAL, GRADIENT] = [[LEFT, 172], [222, RIGHT]];
+
+  /* A dashed frame around what is to be looked at. */
+  function frame(name, count) {
+    const column = ([left, right]) => (right - left) / count;
+    const { top, bottom } = LAYERS;
+    const [x, y, width, height] = {
+      accuracy: [LEFT - 4, ACCURACY[0] - 6, RIGHT - LEFT + 8, ACCURACY[1] - ACCURACY[0] + 12],
+      "first loss": [LEFT - 4, LOSS[0] - 6, 60, LOSS[1] - LOSS[0] + 12],
+      "last signal": [SIGNAL[1] - column(SIGNAL), top - 8, column(SIGNAL) + 4, bottom - top + 30],
+      "first gradient": [GRADIENT[0], top - 8, column(GRADIENT), bottom - top + 30],
+      gradient: [GRADIENT[0] - 2, top - 8, GRADIENT[1] - GRADIENT[0] + 4, bottom - top + 30],
+    }[name];
+    return `<rect class="bn-frame" x="${x}" y="${y}" width="${width}" height="${height}" rx="5"/>`;
   }
 
   function picture(state, shown, data) {
-    const { steps } = data;
-    return `<svg viewBox="0 0 360 446" role="img" aria-label="Ten test images and what each network takes them for; accuracy and loss against the step; for each hidden layer how much its outputs differ from image to image, and its gradient. The table has the numbers.">
-      ${images(shown, data)}
-      ${label(4, 94, "test images read correctly, %", "")}
-      ${curves(state, "accuracy", steps, [0, 1], [104, 200], [[0, "0"], [0.5, "50"], [1, "100"]])}
-      ${label(4, 222, "loss in training", "")}
-      ${curves(state, "loss", steps, [0, 3], [232, 282], [[0, "0"], [3, "3"]])}
-      ${label(LEFT, 297, "0")}${label(RIGHT, 297, steps, "bn-end")}${label((LEFT + RIGHT) / 2, 297, "step")}
-      ${label(4, 328, "how much outputs differ", "")}${layers(shown.signal, [LEFT, 172], [-6, 0])}
-      ${label(196, 328, "gradient of the weights", "")}${layers(shown.gradient, [222, RIGHT], [-6, 2])}</svg>`;
+    const { steps, presets } = data;
+    const frames = presets[state.preset]?.frames ?? [];
+    return `<svg viewBox="0 0 360 442" role="img" aria-label="Accuracy and loss against the step; for each hidden layer how much its outputs differ from image to image, and its gradient; ten test images and what each network takes them for. The table has the numbers.">
+      ${label(4, 10, "test images read correctly, %", "")}
+      ${curves(state, "accuracy", steps, [0, 1], ACCURACY, [[0, "0"], [0.5, "50"], [1, "100"]])}
+      ${label(4, 136, "loss in training", "")}
+      ${curves(state, "loss", steps, [0, 3], LOSS, [[0, "0"], [3, "3"]])}
+      ${label(LEFT, 209, "0")}${label(RIGHT, 209, steps, "bn-end")}${label((LEFT + RIGHT) / 2, 209, "step")}
+      ${label(4, 232, "how much outputs differ", "")}${layers(shown.signal, SIGNAL, [-6, 0])}
+      ${label(196, 232, "gradient of the weights", "")}${layers(shown.gradient, GRADIENT, [-6, 2])}
+      <g transform="translate(0 ${IMAGES})">${images(shown, data)}</g>
+      ${frames.map((name) => frame(name, state.depth)).join("")}</svg>`;
   }
 
   /* -------------------------------------------------------------------------------------------
@@ -135,32 +164,33 @@
   }
 
   function guesses(state, { steps, tests }) {
-    const { guess, running, shown } = state;
+    const { guess, running } = state;
     const options = [...names(state).map((name, arm) => [String(arm), `${key(arm)} ${name}`]), ["alike", `alike, within ${ALIKE} points`]];
     const buttons = options.map(
       ([value, text]) => `<button type="button" name="guess" value="${value}" aria-pressed="${value === guess}" ${running ? 'aria-disabled="true"' : ""}>${text}</button>`
     );
-    const run = running ? "Stop" : "Again, from other first weights";
     return `<fieldset class="bn-guess bn-input"><legend>Predict: which reads more of ${tests} test images after ${steps} steps? Choose to start.</legend>
-      ${buttons.join(" ")}<p class="bn-progress">step ${shown.step} of ${steps} ${guess === null ? "" : `<button type="button" name="run">${run}</button>`}</p></fieldset>`;
+      ${buttons.join(" ")}</fieldset>`;
   }
 
   function view(state, shown, data) {
     const { presets } = data;
-    const { preset, rival, activation, rate, scale, depth, batch } = state;
+    const { preset, guess, running, rival, activation, rate, scale, depth, batch } = state;
     const at = (list, value) => ({ min: 0, max: list.length - 1, step: 1, value: list.indexOf(value), text: String(value) });
-    return `<div class="bn-input">${choice("preset", "Two networks learn to read digits from the same first weights. Between the two, one thing differs.", presets.map(({ name }, i) => [i, name]), preset)}
+    const run = running ? "Stop" : "Again, from other first weights";
+    return `<div class="bn-ask"><div class="bn-input">${choice("preset", "Two networks learn to read digits; one thing differs between them.", presets.map(({ name }, i) => [i, name]), preset)}
       <p class="bn-look">${preset === null ? "Your own settings." : presets[preset].look}</p></div>
-      ${guesses(state, data)}
-      <div class="bn-columns"><div class="bn-figure">${picture(state, shown, data)}</div>
-      <div class="bn-side">${table(state, shown)}<div class="bn-controls bn-input">
+      ${guesses(state, data)}</div>
+      <div class="bn-figure">${picture(state, shown, data)}</div>
+      <p class="bn-progress bn-input">step ${shown.step} of ${data.steps} ${guess === null ? "" : `<button type="button" name="run">${run}</button>`}</p>
+      ${table(state, shown)}<div class="bn-settings"><p class="bn-note bn-input">${MEANINGS[rival]}</p><div class="bn-controls bn-input">
       ${menu("rival", "the second has", Object.entries(RIVALS), rival)}
       ${menu("activation", "activation", ACTIVATIONS, activation)}
       ${slider("rate", "learning rate", at(RATES, rate))}
       ${slider("scale", "first weights, times", at(SCALES, scale))}
       ${slider("depth", "hidden layers", { min: 1, max: DEEPEST, step: 1, value: depth, text: String(depth) })}
       ${slider("batch", "images in a batch", at(BATCHES, batch))}</div>
-      <p class="bn-source">Images: Optical Recognition of Handwritten Digits, E. Alpaydin and C. Kaynak (CC BY 4.0), enlarged and distorted.</p></div></div>`;
+      <p class="bn-source">Images: Optical Recognition of Handwritten Digits, E. Alpaydin and C. Kaynak (CC BY 4.0), enlarged and distorted.</p></div>`;
   }
 
   /* What a run has shown: whether it was expected, and by what one could have known. */

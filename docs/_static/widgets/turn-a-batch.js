@@ -70,14 +70,31 @@
     return `${line(`bn-ray ${kind}`, from, back)}<path class="bn-head ${kind}" d="M${head}Z"/>`;
   }
 
-  const text = (words, [x, y], kind = "") =>
-    `<text class="bn-halo ${kind}" x="${x.toFixed(1)}" y="${(y + 4).toFixed(1)}">${words}</text>`;
-
-  /* A name beyond the tip of an arrow. */
+  /* A name beyond the tip of an arrow: [words, its middle]. */
   function name(words, from, to) {
     const along = plus(to, from, -1);
-    const out = plus(to, along, 13 / Math.max(size(along), 1));
-    return text(words, out, out[0] < from[0] - 8 ? "bn-end" : out[0] < from[0] + 8 ? "bn-middle" : "");
+    const [x, y] = plus(to, along, 13 / Math.max(size(along), 1));
+    const aside = x < from[0] - 8 ? -1 : x < from[0] + 8 ? 0 : 1;
+    return [words, [x + (aside * widthOf(words)) / 2, y]];
+  }
+
+  const widthOf = (words) => 7 * words.replace(/<[^>]*>/g, "").length;
+
+  /* Names, none over another or over a mark: one that would be moves to the nearest free place. */
+  function names(list, marks) {
+    const taken = marks.map((at) => [at, 12]); // middles and widths
+    const isFree = ([x, y], width) =>
+      y > 8 && y < HEIGHT - 24 && taken.every(([[left, top], w]) => Math.abs(left - x) > (w + width) / 2 || Math.abs(top - y) > 13);
+    const ways = [0, 8, 14, 20, 26, 32].flatMap((far) =>
+      Array.from({ length: far ? 16 : 1 }, (_, i) => [far * Math.cos((i * Math.PI) / 8), far * Math.sin((i * Math.PI) / 8)])
+    );
+    const texts = list.map(([words, at]) => {
+      const width = widthOf(words);
+      const [x, y] = plus(at, ways.find((way) => isFree(plus(at, way), width)) ?? [0, 0]);
+      taken.push([[x, y], width]);
+      return `<text class="bn-halo bn-middle" x="${x.toFixed(1)}" y="${(y + 4).toFixed(1)}">${words}</text>`;
+    });
+    return texts.join("");
   }
 
   /* A circle in the plane; its half that is nearer to us is thicker. */
@@ -87,50 +104,57 @@
     return `<path class="${kind}" d="${half(1)}"/><path class="${kind} bn-near" d="${half(0)}"/>`;
   }
 
+  // Each of the following: what is drawn, then the names.
+
   /* What both ways need: x, and xhat. */
   function points({ x, xhat, dx }, at) {
     const [origin, place, tip] = [at([0, 0, 0]), at(x), at(xhat)];
     const aside = plus(place, at(plus(x, dx)), -1); // the name goes where dx does not
     const beside = size(aside) > 1 ? plus(place, aside, 16 / size(aside)) : plus(place, [0, -14]);
-    return `${arrow("bn-b", origin, tip)}${text("x̂", plus(tip, [0, 17]), "bn-middle")}
-      <circle class="bn-x" cx="${place[0].toFixed(1)}" cy="${place[1].toFixed(1)}" r="6"/>${text("x", beside, "bn-middle")}`;
+    const drawn = `${arrow("bn-b", origin, tip)}<circle class="bn-x" cx="${place[0].toFixed(1)}" cy="${place[1].toFixed(1)}" r="6"/>`;
+    return [drawn, ["x", beside], ["x̂", plus(tip, [0, 17])]];
   }
 
   function forward({ x, xmu, y }, at) {
     const [flat, [outX, outY]] = [at(xmu), at(y)];
-    return `${line("bn-link", at(x), flat)}${line("bn-b bn-ray bn-fine", at([0, 0, 0]), [outX, outY])}
+    const drawn = `${line("bn-link", at(x), flat)}${line("bn-b bn-ray bn-fine", at([0, 0, 0]), [outX, outY])}
       <circle class="bn-x" cx="${flat[0].toFixed(1)}" cy="${flat[1].toFixed(1)}" r="4"/>
-      <path class="bn-y" d="M${written([outX - 5, outY - 5])}h10v10h-10Z"/>
-      ${text("x − μ", plus(flat, [-8, 12]), "bn-end")}${text("y", [outX + 9, outY])}`;
+      <path class="bn-y" d="M${written([outX - 5, outY - 5])}h10v10h-10Z"/>`;
+    return [drawn, ["y", [outX + 13, outY]], ["x − μ", plus(flat, [-26, 12])]];
   }
 
   function backward({ x, xhat, dy, level, tangent, dx }, at) {
     const [foot, place] = [at(xhat), at(x)];
     const [tip, flat, left] = [dy, level, tangent].map((v) => at(plus(xhat, v)));
     const end = at(plus(x, dx, Math.min(1, LONGEST / Math.max(size(dx), 1e-9))));
-    return `${line("bn-link", tip, flat, left)}${arrow("bn-up", foot, tip)}
-      ${arrow("bn-slim bn-d", foot, left)}${arrow("bn-d", place, end)}
-      ${name("dy", foot, tip)}${size(tangent) > 0.1 ? name("P dy", foot, left) : ""}
-      ${size(dx) > 0.005 ? name(size(dx) > LONGEST ? "dx (longer)" : "dx", place, end) : ""}`;
+    const drawn = `${line("bn-link", tip, flat, left)}${arrow("bn-up", foot, tip)}
+      ${arrow("bn-slim bn-d", foot, left)}${arrow("bn-d", place, end)}`;
+    return [
+      ...[drawn, name("dy", foot, tip)],
+      ...(size(tangent) > 0.1 ? [name("P dy", foot, left)] : []),
+      ...(size(dx) > 0.005 ? [name(size(dx) > LONGEST ? "dx (longer)" : "dx", place, end)] : []),
+    ];
   }
 
   function picture(state, numbers) {
     const at = camera(state);
     const origin = at([0, 0, 0]);
-    const axes = [0, 1, 2].map((i) => {
-      const tip = at([0, 1, 2].map((j) => (i === j ? 2.3 : 0)));
-      return `${line("bn-grid", origin, tip)}${name(`x<tspan dy="3" class="bn-small">${i + 1}</tspan>`, origin, tip)}`;
-    });
+    const tips = [0, 1, 2].map((i) => at([0, 1, 2].map((j) => (i === j ? 2.3 : 0))));
+    const axes = tips.map((tip, i) => name(`x<tspan dy="3" class="bn-small">${i + 1}</tspan>`, origin, tip));
     const ones = at(UP.map((v) => 2.9 * v));
     const inside = size(numbers.xhat);
     const flat = UNIT * 2.6;
+    const [seen, ...here] = points(numbers, at);
+    const [there, ...ahead] = state.show === "backward" ? [""] : forward(numbers, at);
+    const [back, ...behind] = state.show === "forward" ? [""] : backward(numbers, at);
+    const marks = [at(numbers.x), ...(there ? [at(numbers.xmu), at(numbers.y)] : [])];
+    const up = state.tilt < 80 ? [name("1, 1, 1", origin, ones)] : [];
     return `<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="A batch of three as a point in space: the table has its numbers. A plane, with a circle on it, is seen from ${fixed(state.tilt, 0)} degrees above.">
       <ellipse class="bn-plane" cx="${origin[0]}" cy="${origin[1]}" rx="${flat}" ry="${flat * Math.sin((state.tilt * Math.PI) / 180)}"/>
-      ${axes.join("")}${arrow("bn-faint", origin, ones)}${state.tilt < 80 ? name("1, 1, 1", origin, ones) : ""}
+      ${tips.map((tip) => line("bn-grid", origin, tip)).join("")}${arrow("bn-faint", origin, ones)}
       ${rim(Math.sqrt(3), state.tilt, "bn-rim")}
       ${inside < 1.7 && inside > 0.05 ? rim(inside, state.tilt, "bn-rim bn-inner") : ""}
-      ${points(numbers, at)}${state.show === "backward" ? "" : forward(numbers, at)}
-      ${state.show === "forward" ? "" : backward(numbers, at)}
+      ${seen}${there}${back}${names([...here, ...ahead, ...behind, ...up, ...axes], marks)}
       <text class="bn-input" x="4" y="${HEIGHT - 6}">drag to turn</text></svg>`;
   }
 
@@ -145,7 +169,8 @@
       return `<tr><th scope="row">${words}</th>${cells.join("")}</tr>`;
     });
     const heads = ["sample", "1", "2", "3", "length"].map((words) => `<th scope="col">${words}</th>`);
-    return `<table><thead><tr>${heads.join("")}</tr></thead><tbody>${lines.join("")}</tbody></table>`;
+    return `<p class="bn-legend">P dy is what is left of dy without its mean and without its part along x̂;
+      dx is that, times γ r.</p><table><thead><tr>${heads.join("")}</tr></thead><tbody>${lines.join("")}</tbody></table>`;
   }
 
   function view(state, numbers) {
@@ -153,8 +178,8 @@
     const samples = x.map((v, i) =>
       slider(`x${i}`, `x of sample ${i + 1}`, { min: -LIMIT, max: LIMIT, step: 0.1, value: v, text: fixed(v) })
     );
-    const button = (move, words) =>
-      `<button type="button" data-move="${move}" ${moved(x, move) === x ? 'aria-disabled="true"' : ""}>${words}</button>`;
+    const button = (move) =>
+      `<button type="button" data-move="${move}" ${moved(x, move) === x ? 'aria-disabled="true"' : ""}>${MOVES[move][0]}</button>`;
     return `<div class="bn-columns bn-wide"><div class="bn-figure"><div class="bn-space">${picture(state, numbers)}</div>
       <div class="bn-controls bn-input">
       ${slider("turn", "turn", { min: -180, max: 180, step: 5, value: turn, text: `${fixed(turn, 0)}°` })}
@@ -162,7 +187,8 @@
       <div class="bn-side"><div class="bn-controls bn-input">
       ${choice("show", "Show", [["forward", "forward"], ["backward", "backward"], ["both", "both"]], show)}
       ${samples.join("")}
-      <div class="bn-actions">${button("raise", "raise all")}${button("lower", "lower all")}${button("stretch", "stretch")}${button("squeeze", "squeeze")}</div>
+      <div class="bn-actions">${Object.keys(MOVES).map(button).join("")}</div>
+      <p class="bn-note">${stuck(x)}</p>
       ${slider("gamma", "γ, scale", { min: 0, max: 2, step: 0.1, value: gamma, text: fixed(gamma, 1) })}
       ${slider("exponent", "ε", { min: -5, max: 0, step: 1, value: exponent, text: `1e${fixed(exponent, 0)}` })}
       ${menu("upstream", "dy is", Object.keys(UPSTREAM).map((key) => [key, UPSTREAM[key][0]]), upstream)}
@@ -184,17 +210,29 @@
     return `${where} ${show === "forward" ? `γ takes it to y, at ${fixed(size(y))}.` : left}`;
   }
 
-  /* All three samples together; where one would leave its slider, nothing moves. */
+  /* What moves all three samples, and how, with their mean. */
+  const MOVES = {
+    raise: ["raise all", (v) => v + 0.25],
+    lower: ["lower all", (v) => v - 0.25],
+    stretch: ["stretch", (v, mu) => mu + 1.25 * (v - mu)],
+    squeeze: ["squeeze", (v, mu) => mu + 0.8 * (v - mu)],
+  };
+
+  /* Where one would leave its slider, nothing moves. */
   function moved(x, move) {
-    const mu = mean(x);
-    const ways = {
-      raise: (v) => v + 0.25,
-      lower: (v) => v - 0.25,
-      stretch: (v) => mu + 1.25 * (v - mu),
-      squeeze: (v) => mu + 0.8 * (v - mu),
-    };
-    const next = x.map(ways[move]);
-    return Math.max(...next.map(Math.abs)) > LIMIT ? x : next;
+    const next = x.map((v) => MOVES[move][1](v, mean(x)));
+    return next.some(isOutside) ? x : next;
+  }
+
+  const isOutside = (v) => Math.abs(v) > LIMIT;
+
+  /* Which samples would, and by which buttons. */
+  function stuck(x) {
+    const told = x.flatMap((v, i) => {
+      const moves = Object.values(MOVES).filter(([, way]) => isOutside(way(v, mean(x))));
+      return moves.length ? [`No room for sample ${i + 1}: ${moves.map(([words]) => words).join(", ")}.`] : [];
+    });
+    return told.join(" ");
   }
 
   const between = (low, high, value) => Math.min(high, Math.max(low, value));

@@ -57,7 +57,13 @@
     ["dx", "Two ways out again, straight to x − μ and through the mean; all dx add up to zero."],
   ];
   const NAMES = STEPS.map(([name]) => name);
-  const TURN = NAMES.indexOf("dy");
+  const [TURN, LAST] = [NAMES.indexOf("dy"), NAMES.length - 1];
+
+  /* The step of a node, the way one is going, or back again for the node in hand. */
+  function stepOf(name, at) {
+    const [there, back] = [Math.max(0, NAMES.indexOf(name)), NAMES.indexOf(`d${name}`)];
+    return back < 0 || (at < TURN && there > 0 && at !== there) || at === back ? there : back;
+  }
 
   // Nodes: left, top, width, text; "^" puts a hat on what follows, at the place given last.
   const NODES = {
@@ -118,20 +124,21 @@
     const many = list(n[name]).length > 1;
     const shape = many ? "one for each sample" : width > 100 ? "one for the batch" : "";
     const still = `<g><text class="bn-middle" x="${width / 2}" y="46">${shape}</text></g>`;
-    return `<g transform="translate(${left} ${top})"><rect class="bn-node${now ? " bn-now" : ""}" width="${width}"
+    return `<g data-node="${name}" transform="translate(${left} ${top})"><rect class="bn-node${now ? " bn-now" : ""}" width="${width}"
       height="58" rx="8"/><g>${write(text, hat ?? width / 2, known ? 19 : shape ? 26 : 35)}</g>
       ${known ? row(n[name], width, 36) : still}<g>${back ? row(n[`d${name}`], width, 52, "bn-grad") : ""}</g></g>`;
   }
 
   function arrow([from, to, path, slope, x, y, anchor], at, n) {
     const [forward, back] = [NAMES[at] === to, NAMES[at] === `d${from}`];
+    const passed = at >= NAMES.indexOf(`d${from}`); // the gradient has come back along it
     const second = back && ["mu", "var"].includes(to);
     const size = { "1/m": 1 / n.m, r: n.r, γ: n.gamma, "−r³/2": -(n.r ** 3) / 2 }[slope];
-    const kind = `${forward ? " bn-lit" : ""}${back ? " bn-back" : ""}${second ? " bn-second" : ""}`;
-    const tips = back ? 'marker-start="url(#bn-back)"' : 'marker-end="url(#bn-tip)"';
+    const kind = `${forward ? " bn-lit" : ""}${passed ? " bn-back" : ""}${back ? " bn-now" : ""}${second ? " bn-second" : ""}`;
+    const tips = passed ? 'marker-start="url(#bn-back)"' : 'marker-end="url(#bn-tip)"';
     const told = back && size !== undefined ? `<text class="${anchor}" x="${x}" y="${y + 16}">${brief(size)}</text>` : "";
     return `<g><path class="bn-arrow${kind}" d="${path}" ${tips}/>
-      <g class="bn-slope${back ? " bn-lit" : ""}">${write(slope, x, y, anchor)}<g>${told}</g></g></g>`;
+      <g class="bn-slope${passed ? " bn-back" : ""}${back ? " bn-lit" : ""}">${write(slope, x, y, anchor)}<g>${told}</g></g></g>`;
   }
 
   const tip = (id) => `<marker id="${id}" viewBox="0 0 8 8" refX="8" refY="4" markerUnits="userSpaceOnUse"
@@ -187,9 +194,14 @@
     const ends = rows.flatMap(([, , bars]) => bars.flat());
     const [low, high] = [Math.min(0, ...ends), Math.max(0, ...ends)];
     const place = (v) => 2 + (96 * (v - low)) / (high - low || 1);
-    const bar = ([from, to], i, { length }) => `<rect class="bn-bit${i ? " bn-second" : ""}"
-      x="${place(Math.min(from, to)).toFixed(1)}" width="${Math.abs(place(to) - place(from)).toFixed(1)}"
-      y="${length > 1 ? 2 + 8 * i : 5}" height="${length > 1 ? 6 : 8}"/>`;
+    // A bar points to where it ends: to the right if it adds, to the left if it takes away.
+    const bar = ([from, to], i, { length }) => {
+      const [start, end] = [place(from), place(to)];
+      const neck = end - Math.sign(end - start) * Math.min(6, Math.abs(end - start));
+      const [y, half] = length > 1 ? [2 + 8 * i, 3] : [5, 4];
+      const [x, shoulder, tip] = [start, neck, end].map((v) => v.toFixed(1));
+      return `<path class="bn-bit${i ? " bn-second" : ""}" d="M${x} ${y}H${shoulder}L${tip} ${y + half}L${shoulder} ${y + 2 * half}H${x}Z"/>`;
+    };
     const body = rows.map(
       ([head, cells, bars]) => `<tr><th scope="row" colspan="${1 + heads.length - cells.length}">${head}</th>
         ${cells.map((v) => `<td>${brief(v)}</td>`).join("")}<td class="bn-bits"><svg viewBox="0 0 100 18"
@@ -206,16 +218,18 @@
   function view({ at, x, dy, gamma, beta, exponent }, n) {
     const one = (name, label, value, limits) =>
       slider(name, label, { step: 0.1, value, text: fixed(value, 1), ...limits });
-    const pairs = x.map(
-      (v, i) => `${one(`x${i}`, `x<sub>${i + 1}</sub>`, v, { min: -2, max: 6 })}
-        ${one(`dy${i}`, `dy<sub>${i + 1}</sub>`, dy[i], { min: -2, max: 2 })}`
-    );
-    return `<div class="bn-go bn-input"><button type="button" data-go="-1" aria-disabled="${!at}">‹ Back</button>
-      <button type="button" data-go="1">${at < STEPS.length - 1 ? "Next ›" : "Start again"}</button></div>
+    const each = (kind, values, limits) =>
+      values.map((v, i) => one(`${kind}${i}`, `${kind}<sub>${i + 1}</sub>`, v, limits)).join("");
+    const button = (go, text, idle) => `<button type="button" data-go="${go}" aria-disabled="${idle}">${text}</button>`;
+    return `<div class="bn-go bn-input">${button(-1, "‹ Back", !at)} ${button(1, "Next ›", at === LAST)}
+      ${button("start", "Start again", !at)}</div>
       <div class="bn-columns"><div class="bn-figure">${picture(at, n)}
       <p class="bn-legend">In a node: its values, samples 1 to 4 from left to right; in bold below
-      them, their gradients.</p></div><div class="bn-side">${worked(NAMES[at], n)}
-      <fieldset class="bn-choice bn-pairs bn-input"><legend>Change the numbers</legend>${pairs.join("")}
+      them, their gradients. <span class="bn-input">The arrow keys go on and back, too. Press a node
+      to go to its step, once more for its step the other way.</span></p></div>
+      <div class="bn-side">${worked(NAMES[at], n)}
+      <fieldset class="bn-choice bn-pairs bn-input"><legend>Change the numbers</legend>
+      ${each("x", x, { min: -2, max: 6 })}${each("dy", dy, { min: -2, max: 2 })}
       ${one("gamma", "γ", gamma, { min: -2, max: 2 })}${one("beta", "β", beta, { min: -2, max: 2 })}
       ${one("exponent", "ε", exponent, { min: -5, max: 0, step: 1, text: `1e${exponent}` })}</fieldset></div></div>`;
   }
@@ -223,20 +237,34 @@
   function change(state, name, value) {
     const [, kind, i] = name.match(/^(x|dy)(\d+)$/) ?? [];
     if (kind) return { ...state, [kind]: state[kind].map((v, j) => (j === Number(i) ? Number(value) : v)) };
+    if (name === "node") return { ...state, at: stepOf(value, state.at) };
+    if (name === "start") return { ...state, at: 0 };
     if (name !== "go") return { ...state, [name]: Number(value) };
-    const at = state.at + value;
-    return { ...state, at: at < STEPS.length ? Math.max(0, at) : 0 };
+    return { ...state, at: Math.min(LAST, Math.max(0, state.at + value)) };
   }
 
-  /* Buttons, arrow keys where no slider needs them, and a finger that strokes the graph. */
+  /* Buttons, nodes, arrow keys while the graph is seen and nothing else needs them, and a finger
+     that strokes it. */
   function listen(root, apply) {
     let start = null;
+    const graph = root.querySelector(".bn-figure");
+
+    function isSeen() {
+      const { top, bottom } = graph.getBoundingClientRect();
+      return Math.min(bottom, innerHeight) - Math.max(top, 0) > (bottom - top) / 2;
+    }
+
     root.addEventListener("click", ({ target }) => {
-      if (target.dataset.go) apply("go", Number(target.dataset.go));
+      const { go } = target.dataset;
+      const node = target.closest("[data-node]")?.dataset.node;
+      if (node) apply("node", node);
+      else if (go) apply(go === "start" ? go : "go", Number(go));
     });
-    root.addEventListener("keydown", (event) => {
+    document.addEventListener("keydown", (event) => {
       const go = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-      if (!go || event.target.closest("input")) return;
+      const { activeElement: focused } = document;
+      const free = focused === document.body ? isSeen() : root.contains(focused) && !focused.matches("input");
+      if (!go || !free || event.altKey || event.ctrlKey || event.metaKey) return;
       event.preventDefault();
       apply("go", go);
     });
