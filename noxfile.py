@@ -69,10 +69,7 @@ def serve(session: nox.Session) -> None:
 
 @nox.session
 def site(session: nox.Session) -> None:
-    """Open every page of the built site in Chromium: links, images, accessibility, weight.
-
-    `-- --timed`, on a machine that does nothing else, measures how soon controls answer, too.
-    """
+    """Open every page of the built site in Chromium: links, images, accessibility, weight."""
     install(session, "site")
     session.run("pytest", "tests/browser", *session.posargs)
 

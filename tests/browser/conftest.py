@@ -33,21 +33,6 @@ def pytest_sessionstart():
         pytest.exit(f"No site in {SITE}: build it with nox -s docs", returncode=2)
 
 
-def pytest_addoption(parser):
-    parser.addoption("--timed", action="store_true", help="also tests of how soon controls answer")
-
-
-def pytest_configure(config):
-    config.addinivalue_line("markers", "timed: asks for a machine that does nothing else")
-
-
-def pytest_collection_modifyitems(config, items):
-    if not config.getoption("--timed"):
-        for item in items:
-            if item.get_closest_marker("timed"):
-                item.add_marker(pytest.mark.skip("needs a machine that does nothing else: --timed"))
-
-
 def pytest_generate_tests(metafunc):
     """A test of `name` is one test per page, unless it says itself what the names are."""
     own = {marker.args[0] for marker in metafunc.definition.iter_markers("parametrize")}

@@ -240,8 +240,8 @@ def test_each_control_answers_within_a_tenth_of_a_second_on_a_slow_processor(bro
     root.hover()
     page.wait_for_timeout(1000)
     acts = answering.ways(root)
-    acts["guess"] = lambda: root.locator("button[name=guess]").first.click()
-    acts["stop"] = lambda: root.get_by_role("button", name="Stop").click()
+    acts["guess"] = answering.press(root.locator("button[name=guess]").first)
+    acts["stop"] = answering.press(root.get_by_role("button", name="Stop"))
     answering.check(answering.times(browser, page, acts))
 
 

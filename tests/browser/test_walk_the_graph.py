@@ -383,10 +383,12 @@ def test_axe_finds_nothing_at_any_step(walk, width, scheme):
 
 def test_every_control_answers_at_once_on_a_slow_processor(walk, browser):
     root = walk(width=375)
-    acts = {f"to step {i}": lambda: go(root, 1) for i in range(1, len(STEPS))}
+    onward = answering.press(root.locator('[data-go="1"]'))
+    acts = {f"to step {i}": onward for i in range(1, len(STEPS))}
     acts["back by key"] = lambda: root.locator('[data-go="1"]').press("ArrowLeft")
-    acts["press on a node"] = lambda: root.locator('[data-node="r"]').click()
-    acts |= answering.ways(root) | {"anew": lambda: start_again(root)}
+    acts["to a node"] = answering.press(root.locator('[data-node="r"]'))
+    acts |= answering.ways(root)
+    acts["anew"] = answering.press(root.get_by_role("button", name="Start again"))
     answering.check(answering.times(browser, root.page, acts))
 
 

@@ -118,11 +118,14 @@
       fresh.innerHTML = widget.view(state, numbers, data);
       morphChildren(view, fresh.content);
       for (const piece of pieces) piece.hidden = piece.dataset.piece !== widget.piece(state);
-      clearTimeout(timer);
-      timer = setTimeout(() => {
+      const speak = () => {
         const sentences = widget.say(state, numbers, data);
         if (sentences !== spoken) said.innerHTML = spoken = sentences;
-      }, widget.leads ? 0 : PAUSE);
+      };
+      clearTimeout(timer);
+      // What stands above the view changes with it, or all below would be laid out twice.
+      if (widget.leads) speak();
+      else timer = setTimeout(speak, PAUSE);
     }
 
     root.addEventListener("input", ({ target }) => apply(target.name, target.value));
