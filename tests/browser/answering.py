@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -17,6 +18,7 @@ from playwright.sync_api import Browser, Locator, Page
 
 MAX = 100  # milliseconds to the next paint, on a processor four times as slow
 SLOWER = 4
+ATTEMPTS = 3
 INPUTS = ("keydown", "keypress", "keyup", "pointerdown", "pointerup", "mousedown", "mouseup")
 INPUTS += ("click", "input", "change")
 MARK = "name => { performance.mark(`act ${name}`); }"
@@ -63,8 +65,9 @@ def times(
 ) -> dict[str, float]:
     """Return the milliseconds of each act, by its name, on a processor four times as slow.
 
-    Each is done several times, and its best time counts: where caches are shared, other programs
-    cost some time even so. A round of all acts ends as it began, or each would do nothing.
+    Each is done several times, and more if that was too long, and its best time counts: where
+    caches are shared, other programs cost some time even so. A round of all acts ends as it began,
+    or each would do nothing.
     """
 
     def all_of_them() -> None:
@@ -73,15 +76,16 @@ def times(
             act()
             page.evaluate(visits.SETTLED)
 
-    events = traced(browser, page, all_of_them)
-    starts = [i for i, event in enumerate(events) if event["name"].startswith("act ")]
-    found: dict[str, list[float]] = {}
-    for start, end in zip(starts, [*starts[1:], len(events)], strict=True):
-        found.setdefault(events[start]["name"].removeprefix("act "), []).append(
-            SLOWER * took(events[start:end])
-        )
-    assert found.keys() == acts.keys()
-    return {name: min(each) for name, each in found.items()}
+    best = dict.fromkeys(acts, math.inf)
+    for _ in range(ATTEMPTS):
+        events = traced(browser, page, all_of_them)
+        starts = [i for i, event in enumerate(events) if event["name"].startswith("act ")]
+        for start, end in zip(starts, [*starts[1:], len(events)], strict=True):
+            name = events[start]["name"].removeprefix("act ")
+            best[name] = min(best[name], SLOWER * took(events[start:end]))
+        if max(best.values()) < MAX:
+            break
+    return best
 
 
 def check(found: Mapping[str, float]) -> None:
