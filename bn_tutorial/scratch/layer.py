@@ -59,6 +59,7 @@ class Layer(ABC):
     dgamma: Array | None = None
     dbeta: Array | None = None
     training: bool = True
+    _y_shape: tuple[int, ...]  # of the last output
 
     def __init__(
         self,
@@ -76,7 +77,6 @@ class Layer(ABC):
         if self.dtype not in (np.float32, np.float64):
             raise TypeError(f"expected dtype float32 or float64, got {self.dtype}")
         self._cache: Cache | None = None
-        self._y_shape: tuple[int, ...] = ()
         if affine:
             self.gamma = np.ones(shape, self.dtype)
             self.beta = np.zeros(shape, self.dtype) if bias else None
@@ -104,8 +104,8 @@ class Layer(ABC):
 
         The output has its shape and dtype; another input is refused (TypeError, ValueError).
         """
-        gamma = self.gamma if self.gamma is not None else np.ones(self._shape, self.dtype)
-        beta = self.beta if self.beta is not None else np.zeros(self._shape, self.dtype)
+        gamma = self.gamma if self.gamma is not None else np.ones(self._shape)
+        beta = self.beta if self.beta is not None else np.zeros(self._shape)
         for name, parameter in {"gamma": gamma, "beta": beta}.items():
             if parameter.shape != self._shape:
                 raise ValueError(f"{name} has shape {parameter.shape}, expected {self._shape}")

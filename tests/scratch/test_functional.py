@@ -492,7 +492,7 @@ def test_cache_tells_the_statistics_that_were_used():
     np.testing.assert_array_equal(cache.mu, beta[None])
     np.testing.assert_array_equal(cache.var, gamma[None] ** 2)
     _, cache = normalize.rms_forward(x, gamma[None], axes=(1,), eps=0.1)
-    np.testing.assert_array_equal(cache.mu, np.zeros((8, 1)))
+    np.testing.assert_array_equal(cache.mu, np.zeros((8, 1)), strict=True)
     np.testing.assert_allclose(cache.var, (x**2).mean(axis=1, keepdims=True))
 
 

@@ -1,5 +1,6 @@
 """The layers against PyTorch's: what they compute, hold, exchange and refuse."""
 
+import inspect
 import itertools
 import subprocess
 import sys
@@ -131,6 +132,19 @@ def test_gradients_of_every_layer_and_mode_agree_with_central_differences(name, 
             assert compare(gradient, numerical).error < 1e-7
 
 
+@pytest.mark.parametrize(("ours", "theirs"), sorted({pair[:2] for pair in PAIRS.values()}, key=str))
+def test_arguments_have_the_names_and_defaults_of_pytorch_and_are_kept(ours, theirs):
+    mine, reference = (dict(inspect.signature(layer).parameters) for layer in (ours, theirs))
+    assert mine.keys() - {"fused"} == reference.keys() - {"device"}
+    sizes = [2, 6] if ours is GroupNorm else [6]
+    assert ours(*sizes).fused is False
+    for name in [*mine][len(sizes) :]:
+        if name not in ("dtype", "fused"):
+            assert getattr(ours(*sizes), name) == reference[name].default
+        other = {"eps": 0.5, "momentum": 0.7, "dtype": np.float32}.get(name, not mine[name].default)
+        assert getattr(ours(*sizes, **{name: other}), name) == other
+
+
 @pytest.mark.parametrize("name", PAIRS)
 def test_state_is_exchanged_with_pytorch_key_by_key(name):
     ours, theirs, arguments, options, shape = PAIRS[name]
@@ -234,6 +248,15 @@ def test_flag_and_buffers_decide_as_in_pytorch(built, later, buffers):
         theirs = nn.BatchNorm1d(2, **options, dtype=torch.float64)
         theirs = in_situation(theirs, later, buffers, training)
         assert_same_outcome(outcome(mine, x), outcome(theirs, torch.from_numpy(x)))
+
+
+@pytest.mark.parametrize("missing", ["running_mean", "running_var"])
+def test_one_running_statistic_without_the_other_is_refused(missing):
+    layer = BatchNorm1D(2).eval()
+    setattr(layer, missing, None)
+    said = "^expected running_mean and running_var to be both arrays or both None$"
+    with pytest.raises(ValueError, match=said):
+        layer.forward(np.zeros((8, 2)))
 
 
 @pytest.mark.parametrize(("built", "later", "buffers"), SITUATIONS)
@@ -512,6 +535,22 @@ def test_channels_that_stand_elsewhere_are_refused_with_the_move_that_brings_the
 def test_number_of_channels_that_is_nowhere_says_where_they_are_looked_for():
     assert refusal(BatchNorm2D(3), (5, 4, 8, 8)).endswith("the channels are axis 1")
     assert refusal(InstanceNorm2D(3), (4, 8, 8)).endswith("the channels are axis 0")
+
+
+def test_last_axes_of_another_shape_are_told_without_a_move_that_no_single_axis_could_make():
+    expected = "expected an input whose last axes are (3, 2), got (3, 8, 2)"
+    assert refusal(LayerNorm((3, 2)), (3, 8, 2)) == expected
+
+
+def test_instance_normalization_without_the_statistics_that_it_tracks_says_how_to_get_them():
+    layer = InstanceNorm1D(3, track_running_stats=True).eval()
+    layer.running_mean = layer.running_var = None
+    with pytest.raises(ValueError, match="needs running statistics") as caught:
+        layer.forward(np.zeros((5, 3, 4)))
+    assert str(caught.value) == (
+        "evaluation mode with track_running_stats needs running statistics: "
+        "call reset_running_stats and train, or set track_running_stats to False"
+    )
 
 
 def test_tensor_and_list_are_refused_with_the_remedy():
