@@ -158,7 +158,7 @@ class _InstanceNorm(RunningStatistics):
         space = tuple(range(2, x.ndim))
         if (m := count(x, space)) < 2:
             raise ValueError(f"expected more than 1 value per channel, got input of {x.shape}")
-        broadcast = (1, -1, *[1] * len(space))
+        broadcast = (1, self.num_features, *[1] * len(space))
         gamma, beta = gamma.reshape(broadcast), beta.reshape(broadcast)
         y, cache = self._normalize.normalize_forward(x, gamma, beta, axes=space, eps=self.eps)
         if self.training and self.track_running_stats:

@@ -47,6 +47,12 @@ def test_sum_of_millions_of_float32_is_right_to_six_digits(shape, axes, values):
         np.testing.assert_allclose(found, right, rtol=2e-6)
 
 
+@pytest.mark.parametrize("dtypes", [("f4", "f4"), ("f4", "f8"), ("f8", "f4"), ("f8", "f8")])
+def test_sum_of_products_has_the_wider_dtype_of_the_two(dtypes):
+    a, b = (np.ones((3, 2), dtype) for dtype in dtypes)
+    assert sum_of_products(a, b, 0).dtype == np.result_type(a, b)
+
+
 @pytest.mark.parametrize("axes", [(0,), (0, 2), (1, 2, 3), (0, -1), (-4,), 2])
 def test_count_is_the_number_of_values_that_share_a_mean(axes):
     x = np.zeros((2, 3, 4, 5))

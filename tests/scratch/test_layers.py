@@ -174,6 +174,11 @@ def test_state_with_wrong_keys_or_shapes_is_refused_by_name():
         layer.load_state_dict({"scale": 1, **{k: state[k] for k in state if k != "running_var"}})
     with pytest.raises(ValueError, match=r"weight has shape \(3,\), expected \(2,\)"):
         layer.load_state_dict({**state, "weight": np.ones(3)})
+    with pytest.raises(ValueError, match=r"missing \[\], unexpected \['scale'\]"):
+        layer.load_state_dict({**state, "scale": 1})
+    del state["bias"]
+    with pytest.raises(ValueError, match=r"missing \['bias'\], unexpected \[\]"):
+        layer.load_state_dict(state)
 
 
 @pytest.mark.parametrize(
@@ -535,6 +540,11 @@ def test_channels_that_stand_elsewhere_are_refused_with_the_move_that_brings_the
 def test_number_of_channels_that_is_nowhere_says_where_they_are_looked_for():
     assert refusal(BatchNorm2D(3), (5, 4, 8, 8)).endswith("the channels are axis 1")
     assert refusal(InstanceNorm2D(3), (4, 8, 8)).endswith("the channels are axis 0")
+
+
+def test_input_with_so_many_axes_that_no_class_takes_it_is_refused_without_naming_one():
+    expected = "expected shape (N, C, H, W) with C = 3, got (3,)"
+    assert refusal(BatchNorm2D(3), (3,)) == expected
 
 
 def test_last_axes_of_another_shape_are_told_without_a_move_that_no_single_axis_could_make():
