@@ -173,8 +173,15 @@ def mutants(session: nox.Session) -> None:
 def audit(session: nox.Session) -> None:
     """Ask PyPI for known vulnerabilities of the pinned versions; no answer is a failure."""
     session.install("-c", "constraints.txt", *nox.project.dependency_groups(PROJECT, "audit"))
-    # Without "strict", a version of which nothing could be learnt would count as sound.
-    session.run("pip-audit", "--strict", "--no-deps", "--disable-pip", "-r", "constraints.txt")
+    # pip-audit passes over pins for another Python or system, and takes each package only once.
+    pins = [line.partition(" ;")[0] for line in Path("constraints.txt").read_text().splitlines()]
+    asked = Path(session.create_tmp(), "pins.txt")
+    while pins:
+        once = {pin.partition("==")[0]: pin for pin in pins}
+        asked.write_text("\n".join(once.values()))
+        # Without "strict", a version of which nothing could be learnt would count as sound.
+        session.run("pip-audit", "--strict", "--no-deps", "--disable-pip", "-r", str(asked))
+        pins = [pin for pin in pins if pin not in once.values()]
 
 
 @nox.session(venv_backend="uv")
