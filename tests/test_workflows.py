@@ -72,6 +72,24 @@ def test_versions_of_python_that_are_tested_are_those_that_the_package_names():
     assert project["requires-python"] == f">={named[0]}"
 
 
+@pytest.mark.parametrize("name", [name for name, job in JOBS.items() if "strategy" in job])
+def test_a_version_or_session_that_fails_does_not_end_the_others(name):
+    assert JOBS[name]["strategy"]["fail-fast"] is False
+
+
+def test_what_ci_runs_on_a_checkout_is_run_by_the_workflows_too():
+    noxfile = (ROOT / "noxfile.py").read_text(encoding="utf-8")
+    sessions = set(re.findall(r"^@nox\.session.*\ndef (\w+)", noxfile, re.M))
+    calls = re.findall(
+        r"^(?:both|.*nox -s) (.*)", (ROOT / ".ci/run").read_text(encoding="utf-8"), re.M
+    )
+    on_a_checkout = sessions & set(re.findall(r"\w+", " ".join(calls)))
+    assert {"docs", "repeat", "notebooks", "faults", "tests"} <= on_a_checkout
+    called = [step["run"] for job in JOBS.values() for step in job["steps"] if "run" in step]
+    called += JOBS["weekly session"]["strategy"]["matrix"]["session"]
+    assert on_a_checkout <= set(re.findall(r"\w+", " ".join(called)))
+
+
 def test_every_part_of_the_package_has_its_mutants_tried_each_week():
     sessions = JOBS["weekly session"]["strategy"]["matrix"]["session"]
     patterns = [
