@@ -83,7 +83,8 @@ def _receive(
     """Put the pieces of a file into `messages`, until its end, a failure, or nobody waits."""
     try:
         request = urllib.request.Request(address, headers={"User-Agent": "bn-tutorial"})
-        with urllib.request.urlopen(request, timeout=PATIENCE) as response:
+        # Whoever waits gives up first, and says how much came.
+        with urllib.request.urlopen(request, timeout=2 * PATIENCE) as response:
             received = 0
             while not given_up.is_set():
                 if received + (response.length or 0) > limit:

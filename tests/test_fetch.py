@@ -1,5 +1,6 @@
 import threading
 import time
+import urllib.request
 
 import mirrors
 import pytest
@@ -70,6 +71,19 @@ def test_reason_is_told(manner, said):
         pytest.raises(DownloadError, match=said),
     ):
         download(source.address + "file", limit=len(CONTENT))
+
+
+def test_connection_lasts_longer_than_the_patience_of_whoever_can_say_how_much_came(monkeypatch):
+    waits = []
+
+    def refused(_request, timeout):
+        waits.append(timeout)
+        raise ConnectionError("refused")
+
+    monkeypatch.setattr(urllib.request, "urlopen", refused)
+    with pytest.raises(DownloadError, match="refused"):
+        download("http://127.0.0.1/file", limit=1)
+    assert waits[0] > fetch.PATIENCE
 
 
 def test_file_may_not_be_a_byte_longer_than_expected():
