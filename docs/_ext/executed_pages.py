@@ -56,10 +56,13 @@ def pages_of(docs: Path) -> list[Path]:
 
 def is_whole(cache: Path) -> bool:
     """Tell whether the database of a cache can be read, and its pages are what was written."""
+    known = get_cache(cache)
     try:
-        records = get_cache(cache).list_cache_records()
+        records = known.list_cache_records()
     except Exception:  # its libraries say many things of a damaged file
         return False
+    finally:
+        known.db.dispose()  # who asks leaves the file open
     pages = [cache / "executed" / record.hashkey / "base.ipynb" for record in records]
     return seal.holds(cache / "sealed.json", *pages)
 
