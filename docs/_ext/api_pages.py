@@ -6,6 +6,7 @@ a build in which nothing changed.
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -39,9 +40,15 @@ def write_pages(app: Sphinx) -> None:
             page.write_text(text, encoding="utf-8")
 
 
-def skip(_app: Sphinx, _what: str, _name: str, member: Any, _skip: bool, _: Any) -> bool | None:
-    """Leave out the fields of named tuples: "Alias for field number 0" says nothing."""
-    return True if type(member).__name__ == "_tuplegetter" else None
+def skip(_app: Sphinx, what: str, _name: str, member: Any, _skip: bool, _: Any) -> bool | None:
+    """Leave out the fields of named tuples, and what a module imports from outside the package.
+
+    "Alias for field number 0" says nothing. Autodoc drops what is imported, but reads its signature
+    before, and of some of Python's own functions it cannot.
+    """
+    defined = what == "module" and (inspect.isclass(member) or inspect.isroutine(member))
+    imported = defined and not f"{member.__module__}.".startswith("bn_tutorial.")
+    return True if imported or type(member).__name__ == "_tuplegetter" else None
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
