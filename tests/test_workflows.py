@@ -81,7 +81,7 @@ def test_what_ci_runs_on_a_checkout_is_run_by_the_workflows_too():
     noxfile = (ROOT / "noxfile.py").read_text(encoding="utf-8")
     sessions = set(re.findall(r"^@nox\.session.*\ndef (\w+)", noxfile, re.M))
     calls = re.findall(
-        r"^(?:both|.*nox -s) (.*)", (ROOT / ".ci/run").read_text(encoding="utf-8"), re.M
+        r"^(?:step both|.*nox -s) (.*)", (ROOT / ".ci/run").read_text(encoding="utf-8"), re.M
     )
     on_a_checkout = sessions & set(re.findall(r"\w+", " ".join(calls)))
     assert {"docs", "repeat", "notebooks", "faults", "tests"} <= on_a_checkout
