@@ -87,7 +87,9 @@
   }
 
   function say({ guess, told, asked }, { near, right }, data) {
-    const judged = right ? " <strong>Right.</strong>" : "";
+    // Who is near, but not in the interval, did not say what came out.
+    const isIn = !told || data.options || data.points.every(({ low, high }, i) => low <= guess[i] && guess[i] <= high);
+    const judged = right ? ` <strong>${isIn || data.exercise ? "Right." : "Near enough."}</strong>` : "";
     if (told && data.options) {
       const [, words] = data.options.find(([value]) => value === guess);
       return `You predicted: ${words}. It came out: ${data.came}.${judged}`;
@@ -97,23 +99,28 @@
       const far = data.points.map(({ mean }, i) => Math.abs(guess[i] - mean));
       const worst = far.indexOf(Math.max(...far));
       const most = `The farthest, ${data.points[worst].label}, is ${miss(guess[worst], data.points[worst], data)}.`;
-      return `${hits} of your ${near.length} points ${hits === 1 ? "lies where it" : "lie where they"} came out (the squares).${judged} ${most}`;
+      return `The squares are what came out. ${hits} of your ${near.length} points ${hits === 1 ? "counts" : "count"} as right.${judged} ${most}`;
     }
     if (told) {
       const off = data.exercise ? "" : `: you were ${miss(guess[0], data.points[0], data)}`;
       return `Your ${noun(data)} is ${written(guess[0], data)}. It came out as ${data.points[0].text}${off}.${judged}`;
     }
     if (asked && data.exercise) return "Not yet. Try again, or open the hint.";
-    if (asked) return data.options ? "Choose one first." : "Draw the curve first: move its circles.";
+    if (asked && data.options) return "Choose one first.";
+    if (asked && guess.length === 1)
+      return `Do you mean ${written(guess[0], data)}? Then press once more; else move the circle first.`;
+    if (asked) return "Draw the curve first: move its circles.";
     const how = data.options ? "" : `Move ${data.points.length > 1 ? "each" : "the"} circle, with a pointer or the arrow keys.`;
     return [how, data.rule, `Your ${noun(data)} stays in this browser.`].filter(Boolean).join(" ");
   }
 
-  // Circles begin at zero, which may be what the reader thinks of one; a curve is not drawn yet.
   const start = (data) => ({ guess: data.options ? "" : data.points.map(() => data.start) });
 
-  const isGuessed = ({ guess }, data) =>
-    data.options ? guess !== "" : guess.length === 1 || guess.some((value) => value !== data.start);
+  // Circles begin at zero. One that stays there may be meant so: who hands it in twice means it.
+  const isGuessed = ({ guess, asked }, data) =>
+    data.options
+      ? guess !== ""
+      : guess.some((value) => value !== data.start) || (guess.length === 1 && asked);
 
   function change(state, name, value, data) {
     if (name === "forget") return start(data);
