@@ -38,7 +38,7 @@ class Page(HTMLParser):
             self.resources.append(given["src"])
         if tag == "img":
             self.images.append((given.get("src") or "", given.get("alt")))
-        self.within_script = tag == "script"
+        self.within_script = tag == "script" and given.get("type") != "application/json"
 
     def handle_data(self, data: str) -> None:
         if self.within_script:

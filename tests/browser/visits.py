@@ -57,6 +57,10 @@ RUN_AXE = """async ([also, only]) => {
   return violations.flatMap(({id, nodes}) =>
     nodes.map(node => `${id}: ${node.target.flat().join(" ")}: ${node.html.slice(0, 120)}`));
 }"""
+# What scrolls and cannot be reached by keyboard: the theme looks 300 ms after a change of width.
+OUT_OF_REACH = """() => [
+  ...document.querySelectorAll("pre, .cell_output > .output, .pst-scrollable-table-container")
+].some(box => box.scrollWidth > box.clientWidth && box.tabIndex < 0)"""
 # A formula has hundreds of boxes, hidden from assistive technology; one each has its colour.
 SIMPLIFY = """() => { for (const formula of document.querySelectorAll(".katex-html"))
   formula.replaceChildren(formula.textContent); }"""
@@ -150,18 +154,27 @@ def examine(context: BrowserContext, root: str, name: str) -> Visit:
         load(page, visit, f"{root}/{name}")
         page.evaluate(AT_ONCE)
         page.evaluate(files(AXE)["axe.min.js"].decode())
-        page.set_viewport_size({"width": 375, "height": 800})
-        page.wait_for_timeout(350)  # the theme, too, finds what scrolls 300 ms after a change
+        resize(page, 375)
         visit.overflow, visit.cut = page.evaluate(OVERFLOW), page.evaluate(CUT)
         visit.violations["375 px"] = page.evaluate(RUN_AXE, [[], OF_WIDTH])
 
-        page.set_viewport_size({"width": 1280, "height": 800})
+        resize(page, 1280)
         page.evaluate(SIMPLIFY)
         visit.violations["light"] = page.evaluate(RUN_AXE, [ALSO, []])
         page.emulate_media(color_scheme="dark")
         page.evaluate(SETTLED)
         visit.violations["dark"] = page.evaluate(RUN_AXE, [[], OF_COLOUR])
         return visit
+
+
+def resize(page: Page, width: int) -> None:
+    """Change the width, and wait until the theme has seen what scrolls; two seconds at most."""
+    page.set_viewport_size({"width": width, "height": 800})
+    page.evaluate(SETTLED)
+    for _ in range(20):
+        if not page.evaluate(OUT_OF_REACH):
+            break
+        page.wait_for_timeout(100)
 
 
 def await_results(page: Page) -> None:

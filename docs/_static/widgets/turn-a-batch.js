@@ -230,7 +230,7 @@
   function stuck(x) {
     const told = x.flatMap((v, i) => {
       const moves = Object.values(MOVES).filter(([, way]) => isOutside(way(v, mean(x))));
-      return moves.length ? [`Sample ${i + 1} is at the edge, so there is no room to: ${moves.map(([words]) => words).join(", ")}.`] : [];
+      return moves.length ? [`Sample ${i + 1} has no room to: ${moves.map(([words]) => words).join(", ")}.`] : [];
     });
     return told.join(" ");
   }
