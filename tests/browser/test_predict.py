@@ -85,6 +85,12 @@ def predict(root, right=True):
             steps = round((value - told["low"]) / told["step"])
             field.fill(str(told["low"] + steps * told["step"]))
     root.locator("button").click()
+    if "Do you mean" in said(root):
+        root.locator("button").click()
+
+
+def is_praised(root):
+    return any(praise in said(root) for praise in ("Right.", "Near enough."))
 
 
 @pytest.mark.parametrize("right", [True, False])
@@ -95,7 +101,7 @@ def test_prediction_is_judged_shown_with_what_came_out_and_kept(reader, name, ri
     assert not root.locator("details p").first.is_visible()
     predict(root, right)
     assert root.locator("details p").last.is_visible()
-    assert any(praise in said(root) for praise in ("Right.", "Near enough.")) == right
+    assert is_praised(root) == right
     ((key, prediction),) = kept(page).items()
     assert key == data(root)["key"]
     assert prediction["right"] == right
@@ -187,9 +193,10 @@ def test_miss_is_named_with_its_size_and_its_side(reader):
 
 def test_guess_outside_the_interval_is_near_enough_at_best(reader):
     root = box(reader(NUMBER))
-    (point,) = data(root)["points"]
-    value = round(point["low"] - data(root)["tolerance"] / 2)
-    assert data(root)["tolerance"] > point["mean"] - value > 0
+    told = data(root)
+    (point,), step = told["points"], told["step"]
+    value = told["low"] + step * ((point["low"] - told["low"]) // step)
+    assert value < point["low"] < point["mean"] < value + told["tolerance"]
     root.locator("input").fill(str(value))
     root.locator("button").click()
     assert "Near enough." in said(root)
@@ -325,7 +332,7 @@ def test_storage_that_is_refused_takes_nothing_but_the_memory(reader):
 def test_page_from_the_disk_works_too(reader, site, name):
     page = reader(name, file=site)
     predict(box(page))
-    assert "Right." in said(box(page))
+    assert is_praised(box(page))
 
 
 @pytest.mark.parametrize("name", KINDS)

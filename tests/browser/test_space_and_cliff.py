@@ -235,7 +235,7 @@ def test_raise_all_and_squeeze_leave_xhat_where_it_is(touch):
     again = root.get_by_role("button", name="raise all")
     assert again.get_attribute("aria-disabled") == "true"  # sample 3 would leave its slider
     told = root.locator(".bn-actions + .bn-note")
-    assert told.inner_text() == "Sample 3 has no room to: raise all, stretch."
+    assert told.inner_text() == "No room for sample 3 to: raise all, stretch."
     again.click(force=True)
     assert table(root)["x"][0] == 0.55
     root.get_by_role("button", name="squeeze").click()

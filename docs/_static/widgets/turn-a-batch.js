@@ -228,11 +228,15 @@
 
   /* Which samples would, and by which buttons. */
   function stuck(x) {
-    const told = x.flatMap((v, i) => {
-      const moves = Object.values(MOVES).filter(([, way]) => isOutside(way(v, mean(x))));
-      return moves.length ? [`Sample ${i + 1} has no room to: ${moves.map(([words]) => words).join(", ")}.`] : [];
-    });
-    return told.join(" ");
+    const [samples, words] = [new Set(), new Set()];
+    for (const [word, way] of Object.values(MOVES))
+      x.forEach((v, i) => {
+        if (!isOutside(way(v, mean(x)))) return;
+        samples.add(i + 1);
+        words.add(word);
+      });
+    const which = `sample${samples.size > 1 ? "s" : ""} ${[...samples].sort().join(", ")}`;
+    return samples.size ? `No room for ${which} to: ${[...words].join(", ")}.` : "";
   }
 
   const between = (low, high, value) => Math.min(high, Math.max(low, value));
