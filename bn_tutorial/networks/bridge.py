@@ -45,7 +45,7 @@ class NumpyBatchNorm1d(nn.BatchNorm1d):
     ([0.20000000298023224], [1.100000023841858])
     """
 
-    code: ClassVar[ModuleType] = functional
+    _code: ClassVar[ModuleType] = functional
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalize a batch, shape (N, C) or (N, C, L), in training mode with its own statistics.
@@ -58,7 +58,7 @@ class NumpyBatchNorm1d(nn.BatchNorm1d):
         mean, var = self.running_mean, self.running_var
         frozen = not self.training and mean is not None and var is not None
         given = (mean, var) if frozen else ()
-        y, mean, var = _BatchNorm.apply(self.code, self.eps, x, gamma, beta, *given)
+        y, mean, var = _BatchNorm.apply(self._code, self.eps, x, gamma, beta, *given)
         if self.training and self.track_running_stats:
             pooled = x.numel() // self.num_features
             self._track(_array(mean), unbiased(_array(var), pooled))
@@ -111,7 +111,7 @@ class FusedBatchNorm1d(NumpyBatchNorm1d):
     [[-1.0], [1.0]]
     """
 
-    code: ClassVar[ModuleType] = fused
+    _code: ClassVar[ModuleType] = fused
 
 
 class _BatchNorm(torch.autograd.Function):
