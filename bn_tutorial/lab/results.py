@@ -26,6 +26,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
+_loaded = Sources()  # the code that this process runs, whatever becomes of the files
 
 
 def remembered(function: Callable[P, T]) -> Callable[P, T]:
@@ -88,7 +89,7 @@ def _made_with(function: Callable[..., object]) -> str | None:
     return fingerprint.of(
         function.__qualname__,
         fingerprint.of_text(text),
-        Sources().of_script(text),
+        _loaded.of_script(text),
         fingerprint.versions("numpy", "torch"),
         fingerprint.device(),
     )

@@ -12,7 +12,14 @@ import numpy as np
 import numpy.typing as npt
 
 from bn_tutorial.scratch.arguments import Shape, as_eps, as_shape, as_size
-from bn_tutorial.scratch.arrays import Array, check_floating, count, hint_at_axis, mean_over
+from bn_tutorial.scratch.arrays import (
+    Array,
+    check_floating,
+    count,
+    hint_at_axis,
+    mean_over,
+    per_channel,
+)
 from bn_tutorial.scratch.layer import Cache, Layer
 from bn_tutorial.scratch.moments import unbiased
 from bn_tutorial.scratch.running_statistics import RunningStatistics
@@ -158,8 +165,7 @@ class _InstanceNorm(RunningStatistics):
         space = tuple(range(2, x.ndim))
         if (m := count(x, space)) < 2:
             raise ValueError(f"expected more than 1 value per channel, got input of {x.shape}")
-        broadcast = (1, self.num_features, *[1] * len(space))
-        gamma, beta = gamma.reshape(broadcast), beta.reshape(broadcast)
+        gamma, beta = per_channel(gamma, x, "gamma"), per_channel(beta, x, "beta")
         y, cache = self._normalize.normalize_forward(x, gamma, beta, axes=space, eps=self.eps)
         if self.training and self.track_running_stats:
             mean, var = (mean_over(statistic, 0).ravel() for statistic in (cache.mu, cache.var))

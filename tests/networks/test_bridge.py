@@ -44,20 +44,24 @@ def passes(layer, x, upstream):
     return [y.detach(), x.grad, *(p.grad for p in layer.parameters()), *layer.buffers()]
 
 
+def assert_equal(ours, theirs, training, shape):
+    """Both passes of two batches are the same in float64, and the statistics that they move."""
+    for layer in (ours, theirs):
+        layer.train(training)
+    for seed in (1, 2):  # the second batch finds the statistics moved
+        x, upstream = 3 * random_batch(*shape, seed=seed) + 2, random_batch(*shape, seed=6)
+        for mine, reference in zip(
+            passes(ours, x, upstream), passes(theirs, x, upstream), strict=True
+        ):
+            torch.testing.assert_close(mine, reference, rtol=1e-10, atol=1e-10)
+
+
 class TestNumpyBatchNorm1d:
     @pytest.mark.parametrize("training", [True, False])
     @pytest.mark.parametrize("shape", [(2, 3), (7, 5), (128, 4), (1, 3, 4), (6, 2, 5), (6, 2, 1)])
     @pytest.mark.parametrize("settings", SETTINGS, ids=str)
     def test_everything_equals_pytorch_in_float64(self, training, shape, settings):
-        ours, theirs = (
-            layer.train(training) for layer in pair(shape[1], torch.float64, **settings)
-        )
-        for seed in (1, 2):  # the second batch finds the statistics moved
-            x, upstream = 3 * random_batch(*shape, seed=seed) + 2, random_batch(*shape, seed=6)
-            for mine, reference in zip(
-                passes(ours, x, upstream), passes(theirs, x, upstream), strict=True
-            ):
-                torch.testing.assert_close(mine, reference, rtol=1e-10, atol=1e-10)
+        assert_equal(*pair(shape[1], torch.float64, **settings), training, shape)
 
     @pytest.mark.parametrize("training", [True, False])
     def test_everything_equals_pytorch_in_float32(self, training):
@@ -213,16 +217,7 @@ class TestFusedBatchNorm1d:
     @pytest.mark.parametrize("shape", [(7, 5), (1, 3, 4), (6, 2, 5)])
     @pytest.mark.parametrize("settings", SETTINGS, ids=str)
     def test_everything_equals_pytorch(self, training, shape, settings):
-        ours, theirs = (
-            layer.train(training)
-            for layer in pair(shape[1], torch.float64, FusedBatchNorm1d, **settings)
-        )
-        for seed in (1, 2):  # the second batch finds the statistics moved
-            x, upstream = 3 * random_batch(*shape, seed=seed) + 2, random_batch(*shape, seed=6)
-            for mine, reference in zip(
-                passes(ours, x, upstream), passes(theirs, x, upstream), strict=True
-            ):
-                torch.testing.assert_close(mine, reference, rtol=1e-10, atol=1e-10)
+        assert_equal(*pair(shape[1], torch.float64, FusedBatchNorm1d, **settings), training, shape)
 
     @pytest.mark.parametrize("training", [True, False])
     def test_gradient_passes_pytorchs_numerical_check(self, training):

@@ -34,9 +34,11 @@
   /* Whether something else has the other sign, where that is known. */
   const isOpposite = (value, { low, high }) => (low > 0 && value < 0) || (high < 0 && value > 0);
 
+  const isIn = (value, { low, high }) => low <= value && value <= high;
+
   /* Whether a point lies where it came out: in the interval, or near the estimate, on its side. */
   const isNear = (value, point, tolerance) =>
-    (point.low <= value && value <= point.high) ||
+    isIn(value, point) ||
     (Math.abs(value - point.mean) <= tolerance && !isOpposite(value, point));
 
   /* By how much a guess is off, and to which side. */
@@ -88,8 +90,8 @@
 
   function say({ guess, told, asked }, { near, right }, data) {
     // Who is near, but not in the interval, did not say what came out.
-    const isIn = !told || data.options || data.points.every(({ low, high }, i) => low <= guess[i] && guess[i] <= high);
-    const judged = right ? ` <strong>${isIn || data.exercise ? "Right." : "Near enough."}</strong>` : "";
+    const exact = !data.points || data.exercise || data.points.every((point, i) => isIn(guess[i], point));
+    const judged = right ? ` <strong>${exact ? "Right." : "Near enough."}</strong>` : "";
     if (told && data.options) {
       const [, words] = data.options.find(([value]) => value === guess);
       return `You predicted: ${words}. It came out: ${data.came}.${judged}`;
