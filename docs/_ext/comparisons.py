@@ -2,8 +2,9 @@
 
 ``{comparisons}`` shows all effects of this build: estimate, what matters, verdict, the verdict that
 is left after Holm's correction for all of them, and how long was trained. Wherever a verdict stands
-that this correction takes away, it gets a dagger. ``{reproduced}`` compares
-the verdicts with those on record; every build ends by saying in its log what it says.
+that this correction takes away, it gets a dagger; ``{daggers}`verdicts of this page` `` says
+of how many: "3 of the 9 verdicts of this page". ``{reproduced}`` compares the verdicts with those
+on record; every build ends by saying in its log what it says.
 The record of a data set, ``docs/record/<name>.json``, is written by ``nox -s record`` from a whole
 build.
 """
@@ -22,7 +23,7 @@ from docutils import nodes
 from evidence_roles import estimate, measured, only_one_page, show_effect, show_verdict
 from sphinx.application import Sphinx
 from sphinx.util import logging
-from sphinx.util.docutils import SphinxDirective
+from sphinx.util.docutils import SphinxDirective, SphinxRole
 
 from bn_tutorial.lab import evidence
 from bn_tutorial.lab.effects import VERDICTS, Effect, holm
@@ -183,6 +184,14 @@ class Reproduced(SphinxDirective):
         return [*shown, as_table(columns, rows)] if rows else shown
 
 
+class Daggers(SphinxRole):
+    """How many verdicts of a page have a dagger."""
+
+    def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+        """Return what is told when all verdicts of the page are there."""
+        return [nodes.inline("", self.text, classes=["daggers"])], []
+
+
 def as_table(columns: tuple[str, ...], rows: list[list[nodes.Node]]) -> nodes.table:
     """Lay out cells with headings."""
 
@@ -212,12 +221,14 @@ def count_all(app: Sphinx, *_: object) -> None:
 
 def mark_lost(app: Sphinx, doctree: nodes.document, _page: str) -> None:
     """Put a dagger behind each verdict that does not hold when all are counted, and say why."""
-    for node in doctree.findall(measured):
-        if (node["page"], node.get("judged")) in app.env.comparisons_lost:
-            node += nodes.superscript("", "\N{DAGGER}", classes=["lost"])
-            node["facts"] += (
-                " \N{DAGGER} With all comparisons of this site counted, it does not hold."
-            )
+    judged = [node for node in doctree.findall(measured) if "judged" in node]
+    lost = [node for node in judged if (node["page"], node["judged"]) in app.env.comparisons_lost]
+    for node in lost:
+        node += nodes.superscript("", "\N{DAGGER}", classes=["lost"])
+        node["facts"] += " \N{DAGGER} With all comparisons of this site counted, it does not hold."
+    for node in doctree.findall(nodes.inline):
+        if "daggers" in node["classes"]:
+            node.children[:] = [nodes.Text(f"{len(lost)} of the {len(judged)} {node.astext()}")]
 
 
 # ---------------------------------------------------------------------------------------------
@@ -274,6 +285,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.setup_extension("evidence_roles")
     app.add_directive("comparisons", Comparisons)
     app.add_directive("reproduced", Reproduced)
+    app.add_role("daggers", Daggers())
     app.connect("env-before-read-docs", count_all)
     app.connect("doctree-resolved", mark_lost)
     app.connect("build-finished", finish)

@@ -89,12 +89,14 @@ def test_verdict_that_is_lost_has_a_dagger_wherever_it_stands(site):
     roles = (
         "{finding}`{rate}clear` {finding}`{rate}weak` {verdict}`{rate}weak` {effect}`{rate}weak`"
     )
-    site.page(roles.replace("{rate}", "change_the_rate: ") + " {verdict}`keep_the_rate: open`")
+    roles += " {verdict}`keep_the_rate: open` {daggers}`verdicts of this page`"
+    site.page(roles.replace("{rate}", "change_the_rate: "))
     assert not site.build()
     shown = site.read().select("p .measured")
     assert [len(one.select("sup.lost")) for one in shown] == [0, 1, 1, 0, 0]
     told = [one.select_one(".measured-facts").get_text() for one in shown]
     assert [text.count("counted, it does not hold") for text in told] == [0, 1, 1, 0, 0]
+    assert site.read().select_one(".daggers").get_text() == "2 of the 4 verdicts of this page"
 
 
 def test_any_difference_matters_where_none_is_too_small(site):
