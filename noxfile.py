@@ -42,9 +42,14 @@ def install(session: nox.Session, *groups: str) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the unit tests and doctests; no network, under two minutes."""
+    """Run the unit tests and doctests, one at a time on each core; no network, under two minutes.
+
+    `-- -x tests/test_fetch.py` runs some of them, one after the other.
+    """
     install(session, "tests")
-    session.run("pytest", *session.posargs)
+    # A test that computes on several threads would wait for those of its neighbours.
+    env = {"OMP_NUM_THREADS": "1"}
+    session.run("pytest", *session.posargs or ("-n", "logical", "--dist", "loadfile"), env=env)
 
 
 @nox.session
