@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -84,10 +85,15 @@ def scripts_of(page: str, scripts: dict[str, str]) -> list[str]:
     return texts
 
 
+@cache
+def words_of(script: str) -> set[str]:
+    """Return the words of a script that may be what it sets."""
+    return {word for word in OF_SCRIPTS.findall(script) if not NEVER_MADE.search(word)}
+
+
 def lean(css: str, page: str, scripts: list[str]) -> str:
     """Return a style sheet without rules for what a page has not, then variables likewise."""
-    words = {word for script in scripts for word in OF_SCRIPTS.findall(script)}
-    words = {word for word in words if not NEVER_MADE.search(word)}
+    words = set().union(*map(words_of, scripts))
     has = {name for names in OF_PAGES.findall(page) for name in names.split()}
     css = process_stylesheet(css, unused_symbols=set(SYMBOLS.findall(css)) - has - words)
     reads = {name for text in (css, page, *scripts) for name in READ.findall(text)}
