@@ -163,8 +163,9 @@ def _name_rows_above(ax: Axes, names: Sequence[Text], beside: Mapping[float, Ann
     lines = 1
     for row, name in zip(ax.get_yticks(), names, strict=True):
         text = beside.get(float(row))
-        room = LETTERS["row"] if text is None else BOTH - len(text.get_text())
-        wrapped = textwrap.wrap(name.get_text(), room)
+        wrapped = textwrap.wrap(name.get_text(), LETTERS["row"])
+        if text and len(wrapped[-1]) + len(text.get_text()) > BOTH:
+            wrapped.append("")  # what stands beside it has a line of its own
         lines = max(lines, len(wrapped))
         look: dict[str, Any] = {
             "xycoords": ax.get_yaxis_transform(),

@@ -113,9 +113,15 @@ def test_long_texts_are_broken_and_none_sticks_out():
     assert axes[0, 0].get_title("left").replace("\n", " ") == words
 
 
-def test_effects_are_named_above_their_rows_and_their_verdicts_stand_there_too():
-    names = ["a name that would take half of the width", "one - two"]
-    effects = [compare(name, [3, 4], [0, 0], unit="points", smallest=1) for name in names]
+@pytest.mark.parametrize(
+    "name", ["a name that would take half of the width", "BN - GN, standardized weights, deep"]
+)
+@pytest.mark.parametrize("treated", [[3.0, 4.0], [-1.1, -1.3, -0.8, -1.2, -0.9]])
+def test_effects_are_named_above_their_rows_and_their_verdicts_stand_there_too(name, treated):
+    names = [name, "one - two"]
+    effects = [
+        compare(name, treated, [0] * len(treated), unit="points", smallest=1) for name in names
+    ]
     figure, ax = figures.new_figure(alt="Rows of effects, nothing more.")
     figures.draw_effects(ax, effects)
     layouts.narrow(figure)
@@ -123,7 +129,8 @@ def test_effects_are_named_above_their_rows_and_their_verdicts_stand_there_too()
     assert overhang(figure) < 0.02
     above = {text.get_text().replace("\n", " "): text for text in ax.texts}
     words = VERDICTS[effects[0].verdict].words
-    assert {*above} == {names[0], "one \N{MINUS SIGN} two", words}
+    drawn = {name.replace(" - ", " \N{MINUS SIGN} ") for name in names}
+    assert {one.strip() for one in above} == {*drawn, words}  # no word is broken
     for text in ax.texts:
         assert text.get_window_extent().y0 > ax.transData.transform((0, text.xy[1]))[1]
     assert not any(label.get_visible() for label in ax.get_yticklabels())

@@ -5,10 +5,12 @@ Regularize it
 **The question.** Does batch normalization (BN) regularize a convolutional network, and how does it
 compare with what one would use for that: weight decay and augmentation?
 
-**In short.** With 512 training images, BN minus no normalization is :finding:`BN - none`. Minus
-weight decay it is :finding:`BN - decay`; minus shifts of the images by up to 2 pixels it is
-:finding:`BN - shifts`. With shifts on both sides, BN minus none is
-:finding:`BN - none, both with shifts`.
+**In short.** With 512 training images, BN is ahead in test accuracy
+
+- of no normalization by :finding:`BN - none`;
+- of weight decay by :finding:`BN - decay`;
+- of shifts of the images by up to 2 pixels, a form of augmentation, by :finding:`BN - shifts`;
+- of no normalization by :finding:`BN - none, both with shifts`, if the images are shifted for both.
 
 .. lead-figure::
 
