@@ -28,12 +28,12 @@ what are they good for?
 :value:`factor_none_good_weights_ReLU:.0f` times as large with BN as without for ReLU
 (:finding:`largest rate, BN - none, good weights, ReLU`; a decade is a factor of 10) and
 :value:`factor_none_good_weights_sigmoid:.0f` times for sigmoids.
-The larger rate itself, BN at its own rate minus BN at its rival's, brings
-:finding:`BN at its own rate - BN at the rival's rate, ReLU` and
-:finding:`BN at its own rate - BN at the rival's rate, sigmoid` after 300 steps.
-With each at its own rate, BN minus the plain network is :finding:`BN - none, good weights, ReLU`
-and :finding:`BN - none, good weights, sigmoid`; after 10 epochs
-:finding:`BN - none, good weights, ReLU, 10 epochs` and
+What does the larger rate itself bring? At its own rate rather than its rival's, BN is ahead by
+:finding:`BN at its own rate - BN at the rival's rate, ReLU` with ReLU and by
+:finding:`BN at its own rate - BN at the rival's rate, sigmoid` with sigmoids, after 300 steps.
+With each at its own rate, BN is ahead of the plain network by
+:finding:`BN - none, good weights, ReLU` and :finding:`BN - none, good weights, sigmoid`; after
+10 epochs by :finding:`BN - none, good weights, ReLU, 10 epochs` and
 :finding:`BN - none, good weights, sigmoid, 10 epochs`.
 
 .. lead-figure::

@@ -5,9 +5,9 @@ Follow the slope through training
 **The question.** Does batch normalization keep the sigmoids where they are steep, while the network
 learns?
 
-**In short.** It keeps them at *one* slope, from all initial weights. The slope with it minus that
-without is :finding:`BN - none, in training, large` from large weights and
-:finding:`BN - none, in training, unit gain` from those of unit gain, but
+**In short.** It keeps them at *one* slope, from all initial weights. It changes the slope by
+:finding:`BN - none, in training, large` from large weights and by
+:finding:`BN - none, in training, unit gain` from those of unit gain, but by
 :finding:`BN - none, in training, default` from PyTorch's default: there the network without is
 steeper. And the steepest networks of all do not learn.
 

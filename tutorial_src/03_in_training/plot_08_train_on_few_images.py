@@ -29,9 +29,9 @@ rate? Than that of the plain network: :finding:`BN - none, each at its best`. Th
 decay: :finding:`BN - decay, each at its best`. Than with dropout:
 :finding:`BN - dropout, each at its best`.
 Is the test loss lower, in batches of 128: :finding:`loss, none - BN, batches of 128`.
-Is it due to the noise of the batches? BN minus a rival without such noise, both at the rival's
-learning rate, is :finding:`BN at the rate of constants - constants, average`; BN with more noise
-minus BN with less is :finding:`parts of 32 - whole batch`.
+Is it due to the noise of the batches? BN is ahead of a rival without such noise, both at the
+rival's learning rate, by :finding:`BN at the rate of constants - constants, average`; more noise
+alone brings :finding:`parts of 32 - whole batch`.
 
 .. lead-figure::
 

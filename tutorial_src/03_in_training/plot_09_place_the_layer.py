@@ -20,9 +20,9 @@ linear map need its bias?
       is no rule: with ReLU and good initial weights the verdict on the same question is
       :verdict:`after - before, ReLU, good weights`.
 
-**In short.** It depends on the nonlinearity. With good initial weights, the test accuracy with the
-layer after the nonlinearity minus that with the layer before it is
-:finding:`after - before, ReLU, good weights` with ReLU and
+**In short.** It depends on the nonlinearity. With good initial weights, to move the layer
+from before the nonlinearity to behind it changes the test accuracy by
+:finding:`after - before, ReLU, good weights` with ReLU and by
 :finding:`after - before, sigmoid, good weights` with sigmoids. With PyTorch's initial weights the
 sigmoid network is better with the layer after it:
 :finding:`after - before, sigmoid, default weights`. If the layer follows a linear map directly, the

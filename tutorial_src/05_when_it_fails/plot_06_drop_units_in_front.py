@@ -9,8 +9,8 @@ what does that cost?
 **In short.** With half of the units dropped, the variance in front of the second BN is
 :value:`ratio:.2f` times what it is without dropout, as its weights predict, and
 :value:`slow_ratio:.2f` times after a training at a slower rate. New statistics, gathered with
-dropout off, minus the running ones are :finding:`gathered - running, share 0.5` in accuracy at a
-good rate, and :finding:`gathered - running, slow` at the slower one. Dropout behind the last BN
+dropout off, change the accuracy by :finding:`gathered - running, share 0.5` at a good rate, and by
+:finding:`gathered - running, slow` at the slower one. Dropout behind the last BN
 alone gains :finding:`behind - in front, share 0.5`.
 
 .. lead-figure::

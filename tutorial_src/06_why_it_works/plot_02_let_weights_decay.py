@@ -5,8 +5,9 @@ Let weights decay
 **The question.** In front of batch normalization (BN) the length of the weights does not count.
 What does weight decay do there, and should one decay gamma and beta, too?
 
-**In short.** It sets by which angle a step turns the weights. Measured minus predicted is, at three
-pairs of rate and decay, :effect:`angle, measured - predicted, rate 0.1 and decay 0.05`,
+**In short.** It sets by which angle a step turns the weights. The measured angle differs from the
+predicted one, at three pairs of rate and decay, by
+:effect:`angle, measured - predicted, rate 0.1 and decay 0.05`,
 :effect:`angle, measured - predicted, rate 0.25 and decay 0.02` and
 :effect:`angle, measured - predicted, rate 1 and decay 0.005`; 0.05 would matter. On 1,024 images,
 decay of the weights changes the accuracy by :finding:`weights - nothing`. Decay of gamma and beta
