@@ -123,6 +123,11 @@ def test_batch_statistics_draw_nothing_for_dropout(batch):
     assert torch.equal(dropping.train()(batch), again(batch))
 
 
+def test_slope_is_the_mean_derivative_of_the_sigmoids_that_gave_the_outputs(batch):
+    (derivative,) = torch.autograd.grad(batch.requires_grad_().sigmoid().sum(), batch)
+    assert slope(batch.detach().sigmoid()) == pytest.approx(derivative.mean().item())
+
+
 def test_slopes_are_those_of_the_layers_with_batch_statistics(model, batch):
     measured = slopes(model, batch)
     with watch(model, nn.Sigmoid) as signals:
