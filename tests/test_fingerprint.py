@@ -5,6 +5,7 @@ import shutil
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from bn_tutorial import fingerprint
@@ -172,8 +173,6 @@ class TestReach:
 
 class TestVersionsAndDevice:
     def test_version_of_a_library_is_the_installed_one(self):
-        import numpy as np
-
         python = f"{sys.version_info.major}.{sys.version_info.minor}"
         assert fingerprint.versions("numpy") == {"python": python, "numpy": np.__version__}
 
@@ -186,6 +185,8 @@ class TestVersionsAndDevice:
     def test_every_part_counts(self):
         marks = {fingerprint.of("a", 1), fingerprint.of("a", 2), fingerprint.of("a", "1")}
         assert len(marks) == 3
+        assert fingerprint.of({"a": 1, "b": 2}) == fingerprint.of({"b": 2, "a": 1})
+        assert fingerprint.of(np.float64(0.5), np.int64(3)) == fingerprint.of(0.5, 3)
         with pytest.raises(ValueError, match="JSON compliant"):
             fingerprint.of(float("nan"))
 
