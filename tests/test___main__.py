@@ -64,6 +64,7 @@ def test_help_says_what_is_examined(capsys):
     said = " ".join(capsys.readouterr().out.split())
     assert "usage: python -m bn_tutorial [-h] {examine}" in said
     assert "prints what a saved state alone shows" in said
+    assert "examine what a saved state alone shows" in said
     assert "state a file that torch.save wrote" in said
 
 

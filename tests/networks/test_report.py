@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import pytest
 from matplotlib.figure import Figure
 
@@ -85,8 +86,20 @@ def test_plot_draws_a_bar_for_each_layer_and_hatches_the_sick_ones():
     assert [bool(bar.get_hatch()) for bar in bars] == [False, True, True]
     assert [label.get_text() for label in ax.get_yticklabels()] == ["a", "b", "c"]
     assert bars[2].get_width() == 0.4
+    assert ax.lines[0].get_xdata() == [0.05, 0.05]
+    assert ax.yaxis_inverted()
+    assert ax.get_xlabel() == "running statistics off, in standard deviations"
     with pytest.raises(ValueError, match="no running statistics"):
         report().plot()
+
+
+def test_figure_of_its_own_has_room_for_each_layer():
+    few, many = (
+        report(shifts={f"layer {n}": 0.1 for n in range(count)}).plot().figure for count in (2, 42)
+    )
+    assert many.get_figheight() - few.get_figheight() == pytest.approx(10)
+    assert few.get_figheight() > 1
+    plt.close("all")
 
 
 def test_levels_go_from_the_worst_on():
