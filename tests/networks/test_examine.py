@@ -86,6 +86,7 @@ def test_frozen_layers_may_have_any_statistics(model):
         layer.eval().requires_grad_(False)
         layer.running_mean += 1
     assert not alarms(model)
+    assert not alarms(model, loader(2))
 
 
 def test_layers_frozen_by_the_models_own_train_are_known():

@@ -59,3 +59,5 @@ def test_as_few_as_one_and_as_many_as_a_unit_has_may_learn(per_unit):
 def test_a_number_of_weights_that_a_unit_does_not_have_is_refused(per_unit):
     with pytest.raises(ValueError, match="expected from 1 to the"):
         train_few_weights(network(), per_unit, seed=0)
+    with pytest.raises(TypeError, match=r"^per_unit is 1\.5"):
+        train_few_weights(network(), 1.5, seed=0)

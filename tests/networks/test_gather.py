@@ -113,6 +113,12 @@ class TestLook:
         seen = seen_by(nn.InstanceNorm2d(6).double(), x)
         torch.testing.assert_close(seen.all.var, x.var((2, 3)).mean(0))
 
+    def test_variance_of_two_samples_is_unbiased_and_that_of_one_is_zero(self):
+        for layer in (nn.BatchNorm1d(3).double(), nn.BatchNorm1d(3).double().eval()):
+            x = draw(2, 3)
+            torch.testing.assert_close(seen_by(layer, x).all.var, x.var(0))
+        assert not seen_by(layer, x[:1]).all.var.any()
+
     @pytest.mark.parametrize("layer", [nn.LayerNorm(4), nn.RMSNorm(4, eps=1e-5)])
     def test_share_of_means_over_values_that_hardly_differ_is_seen(self, layer):
         x = draw(8, 4).float()

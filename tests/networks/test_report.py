@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import pytest
 from matplotlib.figure import Figure
 
-from bn_tutorial.networks.report import CODES, LEVELS, Finding, Report, Row
+from bn_tutorial.networks.report import CODES, LEVELS, Finding, Report, Row, verdict
 
 
 def report(count=1, level="error", **options):
@@ -49,6 +49,17 @@ def test_remedy_of_several_findings_is_printed_once():
     text = str(Report("Net", "", "", findings))
     assert text.count("cure()") == 1
     assert f"cure()  # {', '.join([*CODES][:3])}" in text
+
+
+def test_verdict_counts_the_alarms_and_names_the_worst():
+    warning, error = (
+        Finding(*what, "") for what in (("warning", "last-batch"), ("error", "eval-worse"))
+    )
+    assert verdict([warning]) == f"SUSPECT (1 warning): {CODES['last-batch']}"
+    worst = CODES["eval-worse"]
+    assert verdict([warning, error, error]) == f"SICK (2 errors, 1 warning): {worst}"
+    assert verdict([error], "it is mended") == "SICK (1 error): it is mended"
+    assert verdict([Finding("note", "gamma-zero", "")]).startswith("HEALTHY")
 
 
 def test_notes_are_no_alarms_and_have_no_remedy():
