@@ -34,8 +34,16 @@ class Code:
         return print, ("code of the file",)
 
 
-@pytest.mark.parametrize("content", [Code(), nn.Linear(2, 2), [1], {"weight": torch.ones(2)}])
-def test_file_that_is_no_state_is_refused_and_its_code_not_run(content, tmp_path, capsys):
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (Code(), "Weights only load failed"),
+        (nn.Linear(2, 2), "Weights only load failed"),
+        ([1], "it holds a list, expected a dictionary of tensors"),
+        ({"weight": torch.ones(2)}, "no running_mean"),
+    ],
+)
+def test_file_that_is_no_state_is_refused_and_its_code_not_run(content, why, tmp_path, capsys):
     path = tmp_path / "state.pt"
     torch.save(content, path)
     with pytest.raises(SystemExit) as ended:
@@ -43,8 +51,21 @@ def test_file_that_is_no_state_is_refused_and_its_code_not_run(content, tmp_path
     output = capsys.readouterr()
     assert ended.value.code == 2
     assert output.err.startswith(f"{path}: ")
+    assert why in output.err
     assert len(output.err.splitlines()) == 1
     assert "code of the file" not in output.out
+
+
+def test_help_says_what_is_examined(capsys):
+    for arguments in (["--help"], ["examine", "--help"]):
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
+        assert ended.value.code == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "usage: python -m bn_tutorial [-h] {examine}" in said
+    assert "prints what a saved state alone shows" in said
+    assert "examine what a saved state alone shows" in said
+    assert "state a file that torch.save wrote" in said
 
 
 def test_missing_and_damaged_files_are_refused(tmp_path, capsys):

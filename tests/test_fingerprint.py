@@ -1,8 +1,11 @@
 import ast
+import math
 import os
 import shutil
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from bn_tutorial import fingerprint
@@ -170,9 +173,8 @@ class TestReach:
 
 class TestVersionsAndDevice:
     def test_version_of_a_library_is_the_installed_one(self):
-        import numpy as np
-
-        assert fingerprint.versions("numpy")["numpy"] == np.__version__
+        python = f"{sys.version_info.major}.{sys.version_info.minor}"
+        assert fingerprint.versions("numpy") == {"python": python, "numpy": np.__version__}
 
     def test_device_is_the_processor_where_none_is_named(self, monkeypatch):
         monkeypatch.setenv("BN_TUTORIAL_DEVICE", "")
@@ -183,8 +185,40 @@ class TestVersionsAndDevice:
     def test_every_part_counts(self):
         marks = {fingerprint.of("a", 1), fingerprint.of("a", 2), fingerprint.of("a", "1")}
         assert len(marks) == 3
+        assert fingerprint.of({"a": 1, "b": 2}) == fingerprint.of({"b": 2, "a": 1})
+        assert fingerprint.of(np.float64(0.5), np.int64(3)) == fingerprint.of(0.5, 3)
         with pytest.raises(ValueError, match="JSON compliant"):
             fingerprint.of(float("nan"))
+
+
+class TestSigned:
+    @pytest.mark.parametrize("content", [[1, 2], {"a": {"b": None}}, "größer", 0.1])
+    def test_what_was_written_is_read(self, tmp_path, content):
+        fingerprint.write_signed(tmp_path / "it.json", content)
+        assert fingerprint.read_signed(tmp_path / "it.json") == content
+
+    @pytest.mark.parametrize(
+        "damage",
+        [
+            lambda text: text.replace("2", "3", 1),
+            lambda text: text[:-1],
+            lambda text: text.replace("sha256", "sha"),
+            lambda text: text.replace("content", "contents"),
+            lambda _: "[]",
+            lambda _: "[" * 100_000,
+        ],
+    )
+    def test_what_was_altered_is_not_believed(self, tmp_path, damage):
+        path = tmp_path / "it.json"
+        fingerprint.write_signed(path, [1, 2])
+        path.write_text(damage(path.read_text()))
+        assert fingerprint.read_signed(path) is None
+
+    def test_what_is_not_there_or_no_number_is_neither_read_nor_written(self, tmp_path):
+        assert fingerprint.read_signed(tmp_path / "it.json") is None
+        with pytest.raises(ValueError, match="JSON compliant"):
+            fingerprint.write_signed(tmp_path / "it.json", math.nan)
+        assert not [*tmp_path.iterdir()]
 
 
 def runs():
@@ -280,7 +314,6 @@ class TestThisPackage:
 
 def test_importing_it_does_without_torch():
     import subprocess
-    import sys
 
     program = "import sys, bn_tutorial.fingerprint; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", program], check=True, cwd=Path(os.sep))

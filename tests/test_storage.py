@@ -30,7 +30,10 @@ def test_a_tilde_in_the_cache_folder_is_the_home_folder(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("unset", [None, ""])
 def test_without_a_setting_the_cache_folder_is_the_users(monkeypatch, tmp_path, unset):
-    monkeypatch.setattr("platformdirs.user_cache_path", lambda name, **_: tmp_path / name)
+    def users(name, *, appauthor):  # whose name Windows would put before it
+        return tmp_path / (appauthor or "") / name
+
+    monkeypatch.setattr("platformdirs.user_cache_path", users)
     if unset is None:
         monkeypatch.delenv("BN_TUTORIAL_CACHE", raising=False)
     else:

@@ -103,7 +103,8 @@ def test_binary_images_become_zeros_and_ones_from_half_of_full_ink_on():
 
 def test_derived_data_sets_have_digests_of_their_own():
     whole = random_dataset(random_split(50), random_split(5, seed=1))
-    derived = (whole, whole.hold_out(5), whole.hold_out(6), whole.first(5), whole.binary())
+    parts = [part(count) for part in (whole.hold_out, whole.first) for count in (5, 6)]
+    derived = (whole, whole.binary(), *parts)
     assert len({dataset.digest for dataset in derived}) == len(derived)
 
 

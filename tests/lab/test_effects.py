@@ -7,7 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from bn_tutorial.lab.effects import VERDICTS, Effect, Outcome, average, compare, holm, judge
+from bn_tutorial.lab.effects import (
+    VERDICTS,
+    Effect,
+    Outcome,
+    average,
+    compare,
+    decimals,
+    holm,
+    judge,
+)
 
 
 def effect(treated, control, **options):
@@ -83,10 +92,22 @@ class TestCompare:
             covered += found.low < 0 < found.high
         assert covered / 300 < 0.8
 
-    def test_numbers_are_plain(self):
-        found = effect(np.float32(self.treated), np.float32(self.control))
-        assert {type(v) for v in (found.mean, found.low, found.high, found.p)} == {float}
+    @pytest.mark.parametrize("values", [np.float32(treated), [1, 2, 3]])
+    def test_numbers_are_plain(self, values):
+        found = effect(values, values[::-1], smallest=1, resolution=2)
+        numbers = (found.mean, found.low, found.high, found.p, found.smallest, found.resolution)
+        assert {type(v) for v in numbers} == {float}
         assert {type(v) for pair in found.pairs for v in pair} == {float}
+
+    def test_what_is_not_said_is_left_open(self):
+        found = compare("a - b", [1, 2, 4], [0, 0, 0], unit="", smallest=0)
+        assert (found.seeds, found.confidence, found.resolution) == ((0, 1, 2), 0.95, 0)
+        assert (found.data, found.horizon, found.images, found.chosen) == ("", "", 0, False)
+
+    def test_images_count_where_both_arms_have_them(self):
+        hits = np.eye(3, 4)
+        arms = Outcome(hits.mean(axis=1), hits), Outcome(np.zeros(3))
+        assert [effect(*order).images for order in itertools.permutations(arms)] == [0, 0]
 
     @pytest.mark.parametrize("values", [[], [1.0]])
     def test_fewer_than_two_pairs_are_refused(self, values):
@@ -115,9 +136,11 @@ class TestCompare:
         ("option", "value"),
         [
             ("confidence", 0),
+            ("confidence", 1),
             ("confidence", 95),
             ("smallest", -0.1),
             ("smallest", math.nan),
+            ("smallest", math.inf),
             ("resolution", -1),
         ],
     )
@@ -128,15 +151,15 @@ class TestCompare:
 
 class TestAverage:
     def test_mean_of_outcomes_keeps_images_and_choices(self):
-        rights = [np.eye(3, 4) * 100, np.ones((3, 4)) * 100]
-        both = [
-            Outcome(r.mean(axis=1), r, choice=4.0, choice_freedom=f)
-            for r, f in zip(rights, (3, 2), strict=True)
+        rights = [np.eye(3, 4) * 100, np.ones((3, 4)) * 100, np.zeros((3, 4))]
+        three = [
+            Outcome(r.mean(axis=1), r, choice=3.0, choice_freedom=f)
+            for r, f in zip(rights, (3, 2, 4), strict=True)
         ]
-        mean = average(both)
-        assert mean.values.tolist() == [62.5, 62.5, 62.5]
+        mean = average(three)
+        np.testing.assert_allclose(mean.values, 125 / 3)
         np.testing.assert_allclose(mean.right.mean(axis=1), mean.values)
-        assert (mean.choice, mean.choice_freedom) == (2.0, 2)
+        assert (mean.choice, mean.choice_freedom) == (1.0, 2)
 
     def test_outcomes_without_images_have_none(self):
         assert average([Outcome(np.zeros(2)), Outcome(np.ones(2), np.ones((2, 3)))]).right is None
@@ -244,6 +267,13 @@ class TestText:
         self, treated, expected
     ):
         assert effect(treated, [0.0, 0.0, 0.0]).estimate() == expected
+
+    @pytest.mark.parametrize(
+        ("width", "places"),
+        [(0.0, 2), (1e-5, 6), (5e-8, 6), (0.006, 3), (0.0061, 3), (0.06, 2), (0.6, 1), (6, 0)],
+    )
+    def test_interval_warrants_digits_to_a_third_of_half_its_width(self, width, places):
+        assert decimals(-1.0, -1.0 + width) == places
 
     def test_effect_returns_from_json_as_it_was(self):
         for found in (effect([1.0, 2.5], [0.1, 0.3]), effect([2.0, 3.0], [0.0, 1.0])):

@@ -26,8 +26,9 @@ SCHEMA = json.loads((Path(__file__).parents[2] / "docs/evidence.schema.json").re
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
-    monkeypatch.setenv("BN_TUTORIAL_EVIDENCE", str(tmp_path))
-    return tmp_path
+    folder = tmp_path / "made" / "when it is needed"
+    monkeypatch.setenv("BN_TUTORIAL_EVIDENCE", str(folder))
+    return folder
 
 
 def some(page=PAGE, shift=0.0, **options):
@@ -144,7 +145,12 @@ class TestEvidence:
         assert recall(PAGE).recording == {"a": [1, 2]}
         with pytest.raises(ValueError, match="expected at most 60000"):
             evidence.save(recording={"a": [0.123456789] * 10_000})
+        with pytest.raises(ValueError, match="JSON compliant"):
+            evidence.save(recording={"a": [math.nan]})
         assert recall(PAGE).recording == {"a": [1, 2]}
+        largest = {"a": "x" * (60_000 - len('{"a": ""}'))}
+        evidence.save(recording=largest)
+        assert recall(PAGE).recording == largest
 
 
 class TestRecall:
@@ -190,8 +196,18 @@ class TestRecord:
         record = make_record([PAGE, OTHER], "2026-01-01")
         assert record.effects.keys() == {PAGE}
         assert record.data == {"name": "noise", "title": "noise"}
+        saved = recall(PAGE)
+        assert (record.date, record.device) == ("2026-01-01", saved.device)
+        assert record.versions == saved.versions
         write_record(record, tmp_path / "noise.json")
         assert read_record(tmp_path / "noise.json") == record
+
+    def test_record_is_text_of_which_a_changed_number_is_a_changed_line(self, tmp_path):
+        some(horizon="300 Schritte, ungefähr")
+        write_record(make_record([PAGE], "2026-01-01"), tmp_path / "noise.json")
+        lines = (tmp_path / "noise.json").read_text(encoding="utf-8").split("\n")
+        assert (lines[0], lines[1], lines[-1]) == ("{", ' "format": 2,', "")
+        assert '"horizon": "300 Schritte, ungefähr"' in [line.strip() for line in lines]
 
     def test_pages_of_two_data_sets_make_no_record(self):
         some(), some(OTHER, data=None)
@@ -206,9 +222,14 @@ class TestRecord:
         path = tmp_path / "noise.json"
         with pytest.raises(LookupError, match="there is no record"):
             read_record(path)
-        path.write_text("{")
-        with pytest.raises(LookupError, match=r"noise\.json is damaged"):
-            read_record(path)
+        some()
+        write_record(make_record([PAGE], "2026-01-01"), path)
+        whole = path.read_text()
+        for old, new in (("}", ""), ('"format": 2', '"format": 1'), ('"low"', '"lower"')):
+            assert old in whole
+            path.write_text(whole.replace(old, new))
+            with pytest.raises(LookupError, match=r"noise\.json is damaged"):
+                read_record(path)
 
     def test_verdicts_are_compared_one_by_one(self):
         some(), some(OTHER)

@@ -204,6 +204,8 @@ def test_stamp_has_no_words_and_the_size_that_the_gallery_shows():
     figure, axes = grid(1, 2, sharex=True)
     ax = axes[0, 0]
     ax.set(xlabel="step", ylabel="error")
+    ax.set_title("in the middle", loc="center")
+    ax.set_title("right", loc="right")
     ax.text(0, 0, "note")
     ax.legend()
     figures.label_lines(ax)

@@ -22,6 +22,11 @@ def scaled(value, by=2):
     return {{"all": [scale * value * by], value: None}}
 
 
+@remembered
+def negated(value):
+    return -value
+
+
 def measure():
     calls.append(1)
     return [[1.0, 0.1 + 0.2], [3.0, {last}]]
@@ -61,6 +66,14 @@ def another_node(monkeypatch):
     monkeypatch.setattr("platform.node", lambda: "another")
 
 
+def another_machine(monkeypatch):
+    monkeypatch.setattr("platform.machine", lambda: "another")
+
+
+def another_number_of_cores(monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 1000)
+
+
 def another_device(monkeypatch):
     monkeypatch.setenv("BN_TUTORIAL_DEVICE", "meta")
 
@@ -83,7 +96,7 @@ def another_version(library):
 @pytest.mark.parametrize(
     "change",
     [
-        *(another_node, another_device, other_code),
+        *(another_node, another_machine, another_number_of_cores, another_device, other_code),
         *(another_version("numpy"), another_version("torch")),
     ],
 )
@@ -115,12 +128,13 @@ def test_function_of_no_file_measures_each_time():
     assert known["calls"] == [1, 1]
 
 
-def test_result_is_computed_once_for_each_set_of_arguments(script):
+def test_result_is_computed_once_for_each_function_and_set_of_arguments(script):
     first, second = script(), script()
     for module in (first, second):
         assert module.scaled(1) == {"all": [8.0], 1: None}
         assert module.scaled(2) == {"all": [16.0], 2: None}
         assert module.scaled(2, by=1) == {"all": [8.0], 2: None}
+        assert module.negated(1) == -1
     assert (first.calls, second.calls) == ([1, 2, 2], [])
 
 

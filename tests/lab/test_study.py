@@ -1,4 +1,5 @@
 import dataclasses
+import itertools
 import math
 
 import numpy as np
@@ -66,6 +67,32 @@ class TestStudy:
         results = study({"a": make_run("batch", lr=1e38)}, data, seeds=range(2), workers=1)
         assert results.diverged("a") == 2
         assert math.isnan(results.last("a").mean)
+
+
+class TestResampled:
+    def test_shares_are_those_of_all_ways_to_draw_the_seeds(self):
+        scores = np.array([[90.0, 92.0, 91.0], [95.0, 94.0, 89.0], [99.0, math.nan, 99.0]])
+        ways = [*itertools.product(range(3), repeat=3)]
+        picks = [choose(scores[:2, way]) for way in ways]
+        first = picks.count(0) / len(ways)
+        assert 0.1 < first < 0.9
+        found = study_module._resampled(scores, None)
+        np.testing.assert_allclose(found, [first, 1 - first, 0], atol=0.07)
+
+    def test_images_are_drawn_too(self):
+        # The first setting knows one image, the second the other. Of two that are drawn, both are
+        # the other's in a quarter of the cases; else the first is as good or better.
+        right = np.repeat(np.float32([[[100, 0]], [[0, 100]]]), 3, axis=1)
+        found = study_module._resampled(right.mean(axis=2), right)
+        np.testing.assert_allclose(found, [0.75, 0.25], atol=0.07)
+
+    def test_with_images_that_are_alike_the_seeds_decide(self):
+        scores = np.array([[90.0, 92.0, 91.0], [95.0, 94.0, 89.0]])
+        right = np.repeat(np.float32(scores)[..., None], 7, axis=2)
+        ways = [*itertools.product(range(3), repeat=3)]
+        first = [choose(scores[:, way]) for way in ways].count(0) / len(ways)
+        found = study_module._resampled(scores, right)
+        np.testing.assert_allclose(found, [first, 1 - first], atol=0.07)
 
 
 class TestChoose:

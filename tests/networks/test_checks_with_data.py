@@ -49,6 +49,13 @@ def alarms(model, data=None, **options):
     return {found.code: found for found in report.alarms}
 
 
+def mend(found, model, data=None):
+    """Run the remedy as it is printed; return the loader that there is then."""
+    names = {"model": model, "loader": data, "nn": nn, "torch": torch}
+    exec(found.remedy, names)
+    return names["loader"]
+
+
 def test_gain_must_be_large_and_certain():
     sure = Score([1.0] * 4, [10] * 4, [20] * 4), Score([0.5] * 4, [15] * 4, [20] * 4)
     assert gain(*sure).matters
@@ -92,21 +99,41 @@ def test_batches_sorted_by_class_are_found():
     sorted_batches = loader(32, X[order], Y[order], shuffle=False)
     model = train(net(), sorted_batches)
     found = alarms(model, sorted_batches)["batches-not-random"]
-    assert "F " in found.summary
-    assert "batches-not-random" not in alarms(model, loader())
+    assert (found.level, found.layers) == ("warning", ("1",))  # the model learnt all the same
+    assert found.summary.startswith("F ")
+    assert found.summary.endswith(" between batches in 1 (random: 1, too much: 3)")
+    assert "batches-not-random" not in alarms(model, mend(found, model, sorted_batches))
 
 
 def test_small_last_batch_does_not_make_batches_look_sorted(model):
     assert len(X[:601]) % 40 == 1
     assert not alarms(model, loader(40, X[:601], Y[:601], drop_last=True))
-    found = alarms(model, loader(40, X[:601], Y[:601]), batches=15)  # without the last one
+    batches = loader(40, X[:601], Y[:601])
+    found = alarms(model, batches, batches=15)  # without the last one
     assert [*found] == ["last-batch"]
+    assert (found["last-batch"].level, found["last-batch"].layers) == ("warning", ("1",))
+    mended = mend(found["last-batch"], model, batches)
+    assert (mended.batch_size, len(mended)) == (40, 15)
+    assert not alarms(model, mended)
 
 
 @pytest.mark.parametrize(("size", "level"), [(2, "error"), (8, "warning"), (16, None)])
 def test_means_of_few_values_are_found(model, size, level):
     found = alarms(model, loader(size)).get("small-batches")
     assert (found.level if found else None) == level
+    if found:
+        assert found.summary.startswith(f"{size} values share a mean in 1 (few: under 16), 1 such")
+        assert found.layers == ("1",)
+        assert bool(found.details) == (size == 2)
+        assert not alarms(model, mend(found, model, loader(size)))
+
+
+def test_samples_one_by_one_are_refused_in_training_and_batches_mend_that(model):
+    found = alarms(model.train(), loader(1))["one-value"]
+    assert (found.level, found.layers) == ("error", ("1",))
+    assert found.summary.startswith("1 (BatchNorm1d) raises in train mode: Expected more than 1")
+    assert len(found.details) == 1
+    assert not alarms(model, mend(found, model, loader(1)))
 
 
 def test_images_one_by_one_are_instance_normalization():
@@ -115,7 +142,10 @@ def test_images_one_by_one_are_instance_normalization():
     images = [torch.randn(1, 3, 8, 8) * s + s for s in torch.rand(60) * 4]
     for image in images:
         layer(image)
-    assert [*alarms(layer, images)] == ["batch-of-one"]
+    (found,) = alarms(layer, images).values()
+    assert (found.code, found.layers) == ("batch-of-one", ("0",))
+    assert found.summary.startswith("one sample a batch in 0")
+    assert "nn.InstanceNorm2d(C, affine=True)" in found.details[0]
     assert not alarms(nn.Sequential(nn.InstanceNorm2d(3)), images)
 
 
@@ -132,13 +162,19 @@ def test_layer_for_two_distributions_is_found_and_for_one_is_not():
     assert not alarms(train(Twice(1.0)))
     found = alarms(train(Twice(-1.0)))["several-distributions"]
     assert "norm is called 2 times a pass" in found.summary
+    assert (found.level, found.layers) == ("warning", ("norm",))
+    assert found.details[0].startswith("a layer of its own for each use")
 
 
 def test_dropout_before_the_layer_is_found_and_behind_it_is_not():
     torch.manual_seed(0)
-    found = alarms(train(net(nn.Dropout(0.5))))
-    assert [*found] == ["dropout-in-front"]
-    assert "0 before 2: variance x" in found["dropout-in-front"].summary
+    model = train(net(nn.Dropout(0.5)))
+    (found,) = alarms(model).values()
+    assert (found.code, found.layers) == ("dropout-in-front", ("2",))
+    assert "0 before 2: variance x" in found.summary
+    assert found.details[0].startswith("with the statistics of evaluation: ")
+    mend(found, model)
+    assert model[0].p == 0
     behind = net()
     behind.insert(3, nn.Dropout(0.5))
     assert not alarms(train(behind))
@@ -160,13 +196,18 @@ def test_channels_that_eps_decides_are_found_and_a_few_dead_ones_noted(model):
         small(x)
     torch.optim.swa_utils.update_bn(tiny, small)
     found = alarms(small, tiny)["dead-channels"]
-    exec(found.remedy, {"model": small})
+    assert (found.level, found.layers) == ("warning", ("0",))
+    assert found.summary.startswith("8 of 8 channels of 0 with variance up to eps")
+    assert found.details
+    mend(found, small)
     torch.optim.swa_utils.update_bn(tiny, small)
     assert not alarms(small, tiny)
     model[0].weight.data[3] = 0
     model[1].running_var[3], model[1].running_mean[3] = 0, 0
     report = examine(model, loader())
-    assert [(f.level, f.code) for f in report.findings] == [("note", "dead-channels")]
+    (found,) = report.findings
+    assert (found.level, found.code, found.layers) == ("note", "dead-channels", ("1",))
+    assert found.summary == "1 channels with variance up to eps, in 1"
 
 
 def test_channel_of_which_rounding_decides_is_found():
@@ -175,14 +216,17 @@ def test_channel_of_which_rounding_decides_is_found():
     layer = nn.Sequential(nn.BatchNorm1d(8))
     torch.optim.swa_utils.update_bn(loader(x=x), layer)
     found = alarms(layer, [x for x, _ in loader(x=x)])["lost-digits"]
-    assert "1 of 8 channels of 0 (2)" in found.summary
+    assert "1 of 8 channels of 0 (2): the mean, 1e+05, is rounded" in found.summary
+    assert (found.level, found.layers, len(found.details)) == ("warning", ("0",), 1)
     layer.double()
     assert "lost-digits" not in alarms(layer, [x for x, _ in loader(x=x)])
 
 
 def test_samples_that_hardly_differ_are_found_by_eps():
     layer = nn.Sequential(nn.LayerNorm(8))
-    assert [*alarms(layer, [1e-4 * torch.randn(8, 8)])] == ["dead-channels"]
+    (found,) = alarms(layer, [1e-4 * torch.randn(8, 8)]).values()
+    assert (found.level, found.code, found.layers) == ("warning", "dead-channels", ("0",))
+    assert found.summary.startswith("0: 100 % of its means are over values")
     assert not alarms(layer, [torch.randn(8, 8)])
 
 
@@ -190,9 +234,12 @@ def test_nan_is_traced_to_the_weights_or_to_the_first_layer(model):
     bad = X.clone()
     bad[5, 0] = torch.nan
     found = alarms(model, loader(x=bad, shuffle=False))["nan-activations"]
-    assert found.layers == ("1",)
+    assert (found.level, found.layers) == ("error", ("1",))
+    assert found.summary.startswith("1 is the first layer whose input is NaN")
     model[0].weight.data[0, 0] = torch.inf
-    assert alarms(model)["nan-activations"].layers == ("0.weight",)
+    found = alarms(model)["nan-activations"]
+    assert (found.level, found.layers) == ("error", ("0.weight",))
+    assert found.summary == "parameters are NaN or infinite: 0.weight"
 
 
 def test_gap_that_nothing_explains_is_found(model):
@@ -208,7 +255,10 @@ def test_gap_that_nothing_explains_is_found(model):
 
     leaky = Leaky()
     torch.optim.swa_utils.update_bn(loader(), leaky)
-    assert [*alarms(leaky)] == ["eval-worse"]
+    (found,) = alarms(leaky).values()
+    assert (found.level, found.code, found.layers) == ("error", "eval-worse", ())
+    assert found.summary.startswith("eval mode -> batch statistics: accuracy")
+    assert len(found.details) == 1
 
 
 def test_huge_statistics_are_right_where_the_inputs_are_huge():

@@ -16,6 +16,7 @@ from bn_tutorial.networks.checks_without_data import (
     window,
 )
 from bn_tutorial.networks.gather import norm_layers
+from bn_tutorial.networks.report import Report
 
 
 @pytest.fixture
@@ -26,6 +27,17 @@ def model():
     for _ in range(50):
         net(torch.randn(16, 4) + 2)
     return net
+
+
+def mend(found, model):
+    """Run the remedy as it is printed."""
+    report = Report("", "", "", [found])
+    assert f"fix  {found.remedy}  # {found.code}" in str(report)
+    batches = [torch.randn(16, 4) + 2 for _ in range(50)]
+    exec(
+        found.remedy,
+        {"model": model, "loader": batches, "report": report, "nn": nn, "torch": torch},
+    )
 
 
 def codes(check, model):
@@ -50,7 +62,18 @@ def test_statistics_that_are_none_are_found_with_their_channel(model, buffer, va
     getattr(model[2], buffer)[3] = value
     (found,) = broken(kept_by(norm_layers(model)))
     assert (found.level, found.code, found.layers) == ("error", "nan-statistics", ("2",))
-    assert "1 of 4 channels of 2 (3)" in found.summary
+    assert "1 of 4 channels of 2 (3): eval" in found.summary
+    mend(found, model)
+    assert codes(broken, model) == []
+
+
+def test_several_layers_with_statistics_that_are_none_are_counted(model):
+    model.append(nn.BatchNorm1d(4))
+    for layer, count in ((model[0], 2), (model[2], 1), (model[3], 1)):
+        layer.running_mean[:count] = torch.nan
+    (found,) = broken(kept_by(norm_layers(model)))
+    assert "2 of 4 channels of 0 (0, 1) and of 2 more layers" in found.summary
+    assert found.layers == ("0", "2", "3")
 
 
 def test_huge_statistics_are_found_and_large_ones_are_not(model):
@@ -58,6 +81,11 @@ def test_huge_statistics_are_found_and_large_ones_are_not(model):
     assert codes(broken, model) == []  # a feature in other units
     model[0].running_var[1] = 1e12
     assert codes(broken, model) == [("error", "huge-statistics", ("0",))]
+    model[0].running_mean[1], model[0].running_var[1] = -1e7, 1.0
+    (found,) = broken(kept_by(norm_layers(model)))
+    assert found.summary.startswith("0: up to 1e+14, over 1e+10 times")
+    mend(found, model)
+    assert codes(broken, model) == []
 
 
 @pytest.mark.parametrize("count", [0, 50])
@@ -66,12 +94,21 @@ def test_new_statistics_are_found_also_where_batches_were_counted(model, count):
     model[2].num_batches_tracked.fill_(count)
     assert codes(never_gathered, model) == [("error", "never-gathered", ("2",))]
     model[2].running_mean += 1  # a variance alone can be lost, too
-    assert codes(never_gathered, model) == [("error", "never-gathered", ("2",))]
+    (found,) = never_gathered(kept_by(norm_layers(model)))
+    assert (found.level, found.code, found.layers) == ("error", "never-gathered", ("2",))
+    assert found.summary == "running_var is 1 in every channel of 2"
+    assert ("50 batches were counted" in found.details[0]) == (count > 0)
+    mend(found, model)
+    assert codes(never_gathered, model) == []
 
 
 def test_gamma_that_lets_nothing_pass_is_found_and_a_new_one_is_not(model):
     nn.init.zeros_(model[2].weight)
-    assert codes(collapsed, model) == [("warning", "gamma-zero", ("2",))]
+    (found,) = collapsed(kept_by(norm_layers(model)))
+    assert (found.level, found.code, found.layers) == ("warning", "gamma-zero", ("2",))
+    mend(found, model)
+    assert codes(collapsed, model) == []
+    nn.init.zeros_(model[2].weight)
     model[2].weight.data[:2] = 1
     assert codes(collapsed, model) == [("note", "gamma-zero", ("2",))]
     nn.init.zeros_(model[2].weight)
@@ -83,7 +120,9 @@ def test_layer_that_counts_twice_is_noted(model):
     model.append(nn.BatchNorm1d(4)).append(model[0])
     model[3].load_state_dict(model[2].state_dict())
     model[0].num_batches_tracked *= 2
-    assert codes(unevenly_counted, model) == [("note", "uneven-counters", ("0",))]
+    (found,) = unevenly_counted(kept_by(norm_layers(model)))
+    assert (found.level, found.code, found.layers) == ("note", "uneven-counters", ("0",))
+    assert found.summary == "0 counted 100 batches, most layers 50"
 
 
 def test_state_holds_what_its_layers_keep(model):
@@ -120,11 +159,26 @@ SETTINGS = [
 
 
 @pytest.mark.parametrize(("changed", "level", "code"), SETTINGS)
-def test_settings_that_cannot_be_meant_are_found(model, changed, level, code):
+def test_settings_that_cannot_be_meant_are_found_and_mended(model, changed, level, code):
     for name, value in changed.items():
         setattr(model[2], name, value)
     (found,) = contradictory(norm_layers(model), set())
     assert (found.level, found.code, found.layers) == (level, code, ("2",))
+    assert " 2 " in f" {found.summary} ".replace(",", " ").replace(":", " ")
+    if code != "depends-on-the-batch":  # which takes another layer
+        mend(found, model)
+        assert not [*contradictory(norm_layers(model), set())]
+
+
+def test_momentum_of_another_library_is_translated(model):
+    model[2].momentum = 0.99
+    (found,) = contradictory(norm_layers(model), set())
+    mend(found, model)
+    assert model[2].momentum == pytest.approx(0.01)
+    model[2].momentum = 1.0  # for which there is no other
+    (found,) = contradictory(norm_layers(model), set())
+    mend(found, model)
+    assert model[2].momentum == 0.1
 
 
 @pytest.mark.parametrize("momentum", [None, 0.0003, 0.1, 0.5])
@@ -149,13 +203,21 @@ def test_modes_at_odds_are_found(model):
     layers = norm_layers(model)
     model[2].requires_grad_(False)
     (found,) = at_odds(model, layers)
-    assert (found.code, found.layers) == ("frozen-but-moving", ("2",))
-    model[2].eval()
+    assert (found.level, found.code, found.layers) == ("warning", "frozen-but-moving", ("2",))
+    assert found.summary.startswith("2: requires_grad is False")
+    mend(found, model)
+    assert not model[2].training
     assert not [*at_odds(model, layers)]
     model[2].requires_grad_(True)
     (found,) = at_odds(model, layers)
-    assert (found.level, found.code) == ("warning", "half-frozen")
+    assert (found.level, found.code, found.layers) == ("warning", "half-frozen", ("2",))
+    assert found.summary.startswith("2: in eval mode")
+    mend(found, model)
+    assert not [*at_odds(model, layers)]
     model.eval()
     model[2].train()
     (found,) = at_odds(model, layers)
-    assert (found.level, found.code) == ("error", "depends-on-the-batch")
+    assert (found.level, found.code, found.layers) == ("error", "depends-on-the-batch", ("2",))
+    assert found.summary.startswith("2 in train mode")
+    mend(found, model)
+    assert not [*at_odds(model, layers)]

@@ -61,6 +61,10 @@ def test_what_does_not_fit_is_refused(settings, message):
 
 
 class TestRandomShift:
+    def test_network_begins_with_one_of_its_own_seed(self):
+        x = torch.rand(20, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+        assert torch.equal(ConvNet(shift=2, seed=5).shift(x), RandomShift(2, seed=5)(x))
+
     def test_each_image_is_moved_and_background_comes_in(self):
         x = torch.full((200, 1, 7, 7), -0.4)
         x[:, 0, 3, 3] = 2.0

@@ -86,6 +86,7 @@ def test_frozen_layers_may_have_any_statistics(model):
         layer.eval().requires_grad_(False)
         layer.running_mean += 1
     assert not alarms(model)
+    assert not alarms(model, loader(2))
 
 
 def test_layers_frozen_by_the_models_own_train_are_known():
@@ -327,6 +328,7 @@ def test_error_of_the_model_comes_through_and_that_of_a_layer_is_a_finding(model
     report = examine(net, loader())
     assert report.codes == ["one-value"]
     assert "in eval mode, too" in report.errors[0].summary
+    assert not {"statistics", "channels", "dropout"} & {*report.sound}
     flat = nn.Sequential(nn.Linear(8, 16), nn.BatchNorm1d(12), nn.Linear(16, 4))
     assert examine(flat, loader()).codes[0] == "layer-refuses"
 

@@ -47,7 +47,17 @@ def test_seed_decides_which_weights_learn():
     assert not torch.equal(learning(3), learning(4))
 
 
+@pytest.mark.parametrize("per_unit", [1, 5])
+def test_as_few_as_one_and_as_many_as_a_unit_has_may_learn(per_unit):
+    model = DeepNet("batch", widths=(784, 5, 5, 3), activation="tanh", seed=1)
+    train_few_weights(model, per_unit, seed=0)
+    learns = gradients(model)["hidden_2.linear.weight"] != 0
+    assert (learns.sum(dim=1) == per_unit).all()
+
+
 @pytest.mark.parametrize("per_unit", [0, 7])
 def test_a_number_of_weights_that_a_unit_does_not_have_is_refused(per_unit):
     with pytest.raises(ValueError, match="expected from 1 to the"):
         train_few_weights(network(), per_unit, seed=0)
+    with pytest.raises(TypeError, match=r"^per_unit is 1\.5"):
+        train_few_weights(network(), 1.5, seed=0)

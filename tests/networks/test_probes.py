@@ -123,6 +123,11 @@ def test_batch_statistics_draw_nothing_for_dropout(batch):
     assert torch.equal(dropping.train()(batch), again(batch))
 
 
+def test_slope_is_the_mean_derivative_of_the_sigmoids_that_gave_the_outputs(batch):
+    (derivative,) = torch.autograd.grad(batch.requires_grad_().sigmoid().sum(), batch)
+    assert slope(batch.detach().sigmoid()) == pytest.approx(derivative.mean().item())
+
+
 def test_slopes_are_those_of_the_layers_with_batch_statistics(model, batch):
     measured = slopes(model, batch)
     with watch(model, nn.Sigmoid) as signals:
@@ -132,12 +137,13 @@ def test_slopes_are_those_of_the_layers_with_batch_statistics(model, batch):
     assert len(expected) == 2
 
 
-def test_percentiles_are_those_of_the_inputs_of_the_last_sigmoids_in_evaluation_mode(model):
+def test_percentiles_are_those_of_the_inputs_of_the_last_sigmoids_in_evaluation_mode():
+    model = DeepNet("batch", widths=(6, 5, 5, 4, 3))
     images = torch.randn(101, 6, generator=torch.Generator().manual_seed(0))
     measured = percentiles(model, images)["percentiles"]
     with watch(model, nn.BatchNorm1d) as signals:
         model.eval()(images)
-    inputs = signals.outputs["hidden_2.norm"].sort(dim=0).values
+    inputs = signals.outputs["hidden_3.norm"].sort(dim=0).values
     # Of 101 values, 15 of 100 do not exceed the one at place 15: nothing is interpolated.
     np.testing.assert_allclose(measured, inputs[[15, 50, 85]].T, rtol=0, atol=1e-5)
     assert (inputs[15] - inputs[14] > 1e-4).all()  # so that another level would show

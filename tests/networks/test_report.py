@@ -1,9 +1,10 @@
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import pytest
 from matplotlib.figure import Figure
 
-from bn_tutorial.networks.report import CODES, LEVELS, Finding, Report, Row
+from bn_tutorial.networks.report import CODES, LEVELS, Finding, Report, Row, verdict
 
 
 def report(count=1, level="error", **options):
@@ -50,6 +51,17 @@ def test_remedy_of_several_findings_is_printed_once():
     assert f"cure()  # {', '.join([*CODES][:3])}" in text
 
 
+def test_verdict_counts_the_alarms_and_names_the_worst():
+    warning, error = (
+        Finding(*what, "") for what in (("warning", "last-batch"), ("error", "eval-worse"))
+    )
+    assert verdict([warning]) == f"SUSPECT (1 warning): {CODES['last-batch']}"
+    worst = CODES["eval-worse"]
+    assert verdict([warning, error, error]) == f"SICK (2 errors, 1 warning): {worst}"
+    assert verdict([error], "it is mended") == "SICK (1 error): it is mended"
+    assert verdict([Finding("note", "gamma-zero", "")]).startswith("HEALTHY")
+
+
 def test_notes_are_no_alarms_and_have_no_remedy():
     calm = report(3, "note")
     assert not calm.alarms
@@ -73,8 +85,10 @@ def test_unknown_code_and_level_are_refused():
 
 def test_table_shows_what_is_known():
     with_accuracy = str(report(rows=[Row("eval mode", 0.5, float("nan"), "<- here")]))
-    assert "50.0 %" in with_accuracy
-    assert "nan  <- here" in with_accuracy
+    assert with_accuracy.splitlines()[2:4] == [
+        "           accuracy      loss",
+        "eval mode    50.0 %       nan  <- here",
+    ]
     assert "accuracy" not in str(report(rows=[Row("eval mode", None, 3.0)]))
 
 
@@ -85,8 +99,20 @@ def test_plot_draws_a_bar_for_each_layer_and_hatches_the_sick_ones():
     assert [bool(bar.get_hatch()) for bar in bars] == [False, True, True]
     assert [label.get_text() for label in ax.get_yticklabels()] == ["a", "b", "c"]
     assert bars[2].get_width() == 0.4
+    assert ax.lines[0].get_xdata() == [0.05, 0.05]
+    assert ax.yaxis_inverted()
+    assert ax.get_xlabel() == "running statistics off, in standard deviations"
     with pytest.raises(ValueError, match="no running statistics"):
         report().plot()
+
+
+def test_figure_of_its_own_has_room_for_each_layer():
+    few, many = (
+        report(shifts={f"layer {n}": 0.1 for n in range(count)}).plot().figure for count in (2, 42)
+    )
+    assert many.get_figheight() - few.get_figheight() == pytest.approx(10)
+    assert few.get_figheight() > 1
+    plt.close("all")
 
 
 def test_levels_go_from_the_worst_on():

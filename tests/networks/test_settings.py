@@ -1,10 +1,14 @@
 import fractions
+import inspect
 import math
 
 import numpy as np
 import pytest
 import torch
 
+from bn_tutorial.networks.convolutional import ConvNet
+from bn_tutorial.networks.perceptron import DeepNet
+from bn_tutorial.networks.residual import ResidualNet
 from bn_tutorial.networks.settings import real, whole
 
 
@@ -43,3 +47,19 @@ def test_what_is_no_number_is_refused_by_name(value):
     with pytest.raises(TypeError) as error:
         real(value, "lr")
     assert str(error.value) == f"lr is {value!r}, expected a number"
+
+
+WRONG = {"int": "3", "float": "3", "Sequence[int]": ("3", "3")}
+PARTS = {"widths": "a width", "channels": "a number of channels", "strides": "a stride"}
+NUMBERS = [
+    (network, name, WRONG[parameter.annotation])
+    for network in (ConvNet, DeepNet, ResidualNet)
+    for name, parameter in inspect.signature(network).parameters.items()
+    if parameter.annotation in WRONG
+]
+
+
+@pytest.mark.parametrize(("network", "name", "wrong"), NUMBERS)
+def test_setting_of_a_network_that_is_no_number_is_refused_by_name(network, name, wrong):
+    with pytest.raises(TypeError, match=f"^{PARTS.get(name, name)} is '3', expected"):
+        network(**{name: wrong})

@@ -66,3 +66,21 @@ def test_gain_is_that_of_the_standard_deviation():
     w = rng.normal(0, 0.2, size=(40, 20_000))
     measured = np.sqrt((a @ w).var(axis=0).mean() / a.var(axis=0).mean())
     assert measured == pytest.approx(theory.signal_gain(1.0, 40, 0.04), rel=0.01)
+
+
+def test_square_of_a_stream_grows_by_one_a_block_and_its_variance_by_what_differs():
+    a = relu(np.random.default_rng(0).normal(size=1_000_000))
+    differs = a.var() / np.square(a).mean()
+    np.testing.assert_array_equal(theory.stream_square(3), [1, 2, 3, 4])
+    np.testing.assert_allclose(theory.stream_variance(3), 1 + differs * np.arange(4), rtol=0.005)
+
+
+def test_gradient_along_a_stream_is_multiplied_in_each_block_that_lies_behind():
+    blocks = [1 + 1 / 2, 1 + 1 / 5, 1 + 1 / 10]  # the last square belongs to no block
+    expected = [math.prod(blocks[place:]) for place in range(4)]
+    found = theory.stream_gradient(np.array([2.0, 5.0, 10.0, 99.0]))
+    np.testing.assert_allclose(found, expected)
+
+
+def test_block_on_the_stream_doubles_the_gradient_and_divides_it_by_the_variance():
+    assert theory.post_norm_growth() == pytest.approx(2 / theory.stream_variance(1)[1])
