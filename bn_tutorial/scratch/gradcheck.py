@@ -76,7 +76,7 @@ def numerical_gradient(
     if not np.isfinite(x).all():
         raise ValueError("expected x without nan or infinity")
     if step is None:
-        step = float(np.cbrt(np.finfo(x.dtype).eps) * max(1.0, np.abs(x).max(initial=0.0)))
+        step = float(np.cbrt(np.finfo(x.dtype).eps) * np.abs(x).max(initial=1.0))
     if not 0 < step < np.inf:
         raise ValueError(f"expected a positive, finite step, got {step}")
     dy = np.asarray(dy)
@@ -138,7 +138,7 @@ def compare(analytic: npt.ArrayLike, numerical: npt.ArrayLike) -> Comparison:
     difference = np.abs(difference)
     worst = np.unravel_index(int(np.argmax(difference)), difference.shape)
     return Comparison(
-        error=float(difference[worst] / max(1.0, np.abs(numerical[finite]).max(initial=0.0))),
+        error=float(difference[worst] / np.abs(numerical[finite]).max(initial=1.0)),
         worst=tuple(int(i) for i in worst),
         analytic=float(analytic[worst]),
         numerical=float(numerical[worst]),
