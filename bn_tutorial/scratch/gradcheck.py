@@ -125,7 +125,7 @@ def compare(analytic: npt.ArrayLike, numerical: npt.ArrayLike) -> Comparison:
     2, expected 2.5, at (1,): off by 2.0e-01
     """
     # In float64, as unsigned integers would wrap around.
-    analytic, numerical = np.asarray(analytic, np.float64), np.asarray(numerical, np.float64)
+    analytic, numerical = (np.asarray(given, np.float64) for given in (analytic, numerical))
     if analytic.shape != numerical.shape:
         raise ValueError(
             f"expected two gradients of one shape, got {analytic.shape} and {numerical.shape}"

@@ -151,7 +151,7 @@ def test_channels_on_the_other_axis_are_pointed_out():
         fold(np.ones((6, 4, 3)), *one_each(12))
     with pytest.raises(ValueError, match=r"expected \(4,\).*transpose=True, groups=3$"):
         fold(np.ones((6, 4, 3)), *one_each(12), transpose=True)
-    with pytest.raises(ValueError, match=r"expected \(4,\).*leave transpose out$"):
+    with pytest.raises(ValueError, match=r"expected \(4,\).*\? Then leave transpose out$"):
         fold(np.ones((6, 4, 3)), *one_each(6), transpose=True)
     # Four groups of four would be sixteen, but four do not divide six.
     for nowhere in (5, 6 * 5, 16):
