@@ -59,7 +59,9 @@ def _small_parts(monkeypatch):
 
 
 @pytest.mark.usefixtures("_small_parts")
-@pytest.mark.parametrize("shape", [(7, 5), (67, 3), (1100, 2), (1, 3, 5), (9, 3, 5), (2, 3, 1100)])
+@pytest.mark.parametrize(
+    "shape", [(7, 5), (67, 3), (3, 40), (1100, 2), (1, 3, 5), (9, 3, 5), (2, 3, 1100)]
+)
 def test_sizes_that_parts_and_blocks_do_not_divide_agree_with_numpy(shape):
     values = batch(shape)
     assert_close(passes(fused, *values), passes(functional, *values))
@@ -200,20 +202,31 @@ def test_what_numpys_functions_refuse_is_refused_in_the_same_words(name):
     assert said[0] == said[1]
 
 
+# A layer for each kind of kernel, its sizes, and the shape of a batch.
+KINDS = {
+    "column": (BatchNorm1D, (4,), (5, 4)),
+    "row": (BatchNorm1D, (4,), (5, 4, 3)),
+    "group": (GroupNorm, (2, 4), (5, 4, 3)),
+    "layer": (LayerNorm, (4,), (5, 4)),
+    "rms": (RMSNorm, (4,), (5, 4)),
+}
+
+
 @pytest.mark.usefixtures("_not_compiled")
-@pytest.mark.parametrize(
-    ("build", "sizes", "shape"),
-    [
-        (BatchNorm1D, (4,), (5, 4)),
-        (BatchNorm1D, (4,), (5, 4, 3)),
-        (GroupNorm, (2, 4), (5, 4, 3)),
-        (LayerNorm, (4,), (5, 4)),
-        (RMSNorm, (4,), (5, 4)),
-    ],
-)
-def test_float32_gives_what_it_gives_in_numpy_with_parameters_of_float64(build, sizes, shape):
-    rng = np.random.default_rng(0)
-    x, dy = rng.normal(3, 5, (2, *shape)).astype(np.float32)
+@pytest.mark.parametrize("kind", KINDS)
+def test_layer_finds_the_kernels_that_are_made_for_it(kind):
+    build, sizes, shape = KINDS[kind]
+    layer = build(*sizes, fused=True)
+    layer.forward(np.random.default_rng(0).normal(size=shape))
+    assert layer._cache.layout.kind == kind
+
+
+@pytest.mark.usefixtures("_not_compiled")
+@pytest.mark.parametrize("kind", KINDS)
+def test_float32_gives_what_it_gives_in_numpy_with_parameters_of_float64(kind):
+    (build, sizes, shape), rng = KINDS[kind], np.random.default_rng(0)
+    x, dy = rng.normal(0, 5, (2, *shape)).astype(np.float32)
+    x += 30_000  # a mean that float32 rounds by a thousandth
     results = []
     for layer in (build(*sizes, fused=True), build(*sizes)):
         found = []
@@ -261,6 +274,32 @@ def test_channels_may_be_the_last_axis_of_all():
         found.append([y, *code.normalize_backward(dy, cache)])
     assert isinstance(cache, normalize.Cache)
     assert_close(found[0][:2], found[1][:2])
+
+
+@pytest.mark.usefixtures("_not_compiled")
+@pytest.mark.parametrize(
+    ("axes", "shape", "kind"),
+    [
+        ((0,), (1, 4, 3), "column"),
+        ((0, 1), (1, 1, 3), "column"),
+        ((0, 2), (1, 4, 1), "row"),
+        ((2,), (1, 4, 1), "group"),
+        ((1, 2), (1, 4, 1), "group"),
+        ((2,), (1, 1, 3), "layer"),
+        ((1, 2), (1, 4, 3), "layer"),
+    ],
+)
+def test_axes_with_a_kernel_are_given_to_it_and_agree_with_numpy(axes, shape, kind):
+    rng = np.random.default_rng(0)
+    x, dy = rng.normal(0.3, 0.5, (2, 5, 4, 3))
+    gamma, beta = rng.normal(1, 0.5, (2, *shape))
+    results = []
+    for code in (fused, normalize):
+        y, cache = code.normalize_forward(x, gamma, beta, axes=axes, eps=0.1)
+        results.append([y, *code.normalize_backward(dy, cache), cache.xhat, cache.mu, cache.var])
+        if code is fused:
+            assert cache.layout.kind == kind
+    assert_close(*results)
 
 
 @pytest.mark.parametrize(
