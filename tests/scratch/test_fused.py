@@ -93,10 +93,10 @@ def test_what_is_not_worth_a_thread_is_given_to_none(monkeypatch):
     asked = []
     monkeypatch.setattr(fused, "_pool", lambda *given: asked.append(given) or pool)
     with fused.threads(2), ThreadPoolExecutor(1) as pool:
-        passes(fused, *batch((2048, 512)))
+        passes(fused, *batch((3000, 512)))
         assert asked == []
-        passes(fused, *batch((4096, 512)))
-        assert asked
+        passes(fused, *batch((6144, 512)))  # worth three, of which two are allowed
+        assert set(asked) == {(os.getpid(), 2)}
 
 
 @pytest.mark.usefixtures("_small_parts")
@@ -113,10 +113,21 @@ def test_threads_within_a_block_are_as_many_as_it_says(monkeypatch):
     assert fused._threads() == 3
     with fused.threads(2):
         assert fused._threads() == 2
-    monkeypatch.setenv("OMP_NUM_THREADS", "many")
-    assert 1 <= fused._threads() <= os.cpu_count()
     with pytest.raises(ValueError, match="positive number, got 0"), fused.threads(0):
         pass
+
+
+def test_threads_are_as_many_as_there_are_cores_for_them_where_no_number_is_said(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 5, 7}, raising=False)
+    for said in ("many", "0", ""):
+        monkeypatch.setenv("OMP_NUM_THREADS", said)
+        assert fused._threads() == 3
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    assert fused._threads() == 3
+    monkeypatch.delattr(os, "sched_getaffinity")
+    for cores, expected in ((6, 6), (None, 1)):
+        monkeypatch.setattr(os, "cpu_count", lambda cores=cores: cores)
+        assert fused._threads() == expected
 
 
 def test_nan_stays_in_its_channel():
@@ -298,7 +309,7 @@ def test_axes_with_a_kernel_are_given_to_it_and_agree_with_numpy(axes, shape, ki
         y, cache = code.normalize_forward(x, gamma, beta, axes=axes, eps=0.1)
         results.append([y, *code.normalize_backward(dy, cache), cache.xhat, cache.mu, cache.var])
         if code is fused:
-            assert cache.layout.kind == kind
+            assert (cache.layout.kind, cache.axes) == (kind, axes)
     assert_close(*results)
 
 
