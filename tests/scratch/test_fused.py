@@ -292,6 +292,7 @@ def test_channels_may_be_the_last_axis_of_all():
     ("axes", "shape", "kind"),
     [
         ((0,), (1, 4, 3), "column"),
+        ((0,), (1, 1, 3), "column"),  # of which several share a gamma
         ((0, 1), (1, 1, 3), "column"),
         ((0, 2), (1, 4, 1), "row"),
         ((2,), (1, 4, 1), "group"),
