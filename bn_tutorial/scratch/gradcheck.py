@@ -76,7 +76,7 @@ def numerical_gradient(
     if not np.isfinite(x).all():
         raise ValueError("expected x without nan or infinity")
     if step is None:
-        step = float(np.cbrt(np.finfo(x.dtype).eps) * max(1.0, np.abs(x).max(initial=0.0)))
+        step = float(np.cbrt(np.finfo(x.dtype).eps) * np.abs(x).max(initial=1.0))
     if not 0 < step < np.inf:
         raise ValueError(f"expected a positive, finite step, got {step}")
     dy = np.asarray(dy)
@@ -125,7 +125,7 @@ def compare(analytic: npt.ArrayLike, numerical: npt.ArrayLike) -> Comparison:
     2, expected 2.5, at (1,): off by 2.0e-01
     """
     # In float64, as unsigned integers would wrap around.
-    analytic, numerical = np.asarray(analytic, np.float64), np.asarray(numerical, np.float64)
+    analytic, numerical = (np.asarray(given, np.float64) for given in (analytic, numerical))
     if analytic.shape != numerical.shape:
         raise ValueError(
             f"expected two gradients of one shape, got {analytic.shape} and {numerical.shape}"
@@ -138,7 +138,7 @@ def compare(analytic: npt.ArrayLike, numerical: npt.ArrayLike) -> Comparison:
     difference = np.abs(difference)
     worst = np.unravel_index(int(np.argmax(difference)), difference.shape)
     return Comparison(
-        error=float(difference[worst] / max(1.0, np.abs(numerical[finite]).max(initial=0.0))),
+        error=float(difference[worst] / np.abs(numerical[finite]).max(initial=1.0)),
         worst=tuple(int(i) for i in worst),
         analytic=float(analytic[worst]),
         numerical=float(numerical[worst]),

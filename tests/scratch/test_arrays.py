@@ -11,7 +11,9 @@ AXES = [(0,), (1,), (0, 2), (0, 2, 3), (1, 2, 3), (0, 1, 2, 3), (-1,), (0, -2), 
 
 
 @pytest.mark.parametrize("axes", AXES)
-@pytest.mark.parametrize("shape", [(2, 3, 4, 5), (700, 3, 2, 2), (3, 2, 2, 1000), (129, 5, 260, 1)])
+@pytest.mark.parametrize(
+    "shape", [(2, 3, 4, 5), (700, 3, 2, 2), (3, 2, 2, 1000), (129, 5, 260, 1), (99, 3, 4, 20)]
+)
 def test_sums_are_those_of_numpy(shape, axes):
     rng = np.random.default_rng(0)
     a, b = rng.normal(size=shape), rng.normal(size=shape)
@@ -28,6 +30,7 @@ def test_sums_are_those_of_numpy(shape, axes):
     [
         ((2_000_000, 2), 0),  # rows: NumPy adds them one after the other
         ((1, 2, 2_000_000), (0, 2)),  # sequences: einsum does so
+        ((70_000, 2, 16), (0, 2)),  # many short ones: it sums each, and NumPy those sums
         ((127, 127, 127, 2), (0, 1, 2)),  # many axes, none of them long
         ((100_001, 2, 3), (0, 2)),  # a last piece that is not full
     ],
@@ -87,9 +90,9 @@ def test_parameter_broadcasts_along_the_channels_in_the_dtype_of_the_batch():
     np.testing.assert_array_equal((x + found)[1, :, 2, 2], [0, 1, 2])
 
 
-def refusal(x, name="x"):
+def refusal(x, *name):
     with pytest.raises(TypeError) as caught:
-        arrays.check_floating(x, name)
+        arrays.check_floating(x, *name)
     return str(caught.value)
 
 

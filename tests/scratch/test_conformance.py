@@ -35,10 +35,11 @@ def test_layer_that_ignores_scale_and_shift_is_caught():
 
 
 class CutsTheBatch(BatchNorm1D):
-    """Returns less than it was given, as a layer that reshapes wrongly."""
+    """Returns less than it was given, in evaluation mode, as a layer that reshapes wrongly."""
 
     def forward(self, x):
-        return super().forward(x)[1:]
+        y = super().forward(x)
+        return y if self.training else y[1:]
 
 
 class GivesNan(BatchNorm1D):
@@ -50,9 +51,14 @@ class GivesNan(BatchNorm1D):
 
 def test_output_of_another_shape_is_described_and_leaves_nothing_to_compare():
     found = compared(CutsTheBatch(4))
-    y, dx = found["training", "y"], found["evaluation", "dx"]
-    assert (y, y.words) == (np.inf, "shape (15, 4), expected shape (16, 4)")
-    assert (dx, dx.words) == (np.inf, "nothing, expected shape (16, 4)")
+    for quantity, words in {
+        "y": "shape (15, 4), expected shape (16, 4)",
+        "dx": "nothing, expected shape (16, 4)",
+        "dgamma": "nothing, expected shape (4,)",
+        "dbeta": "nothing, expected shape (4,)",
+    }.items():
+        difference = found["evaluation", quantity]
+        assert (difference, difference.words) == (np.inf, words)
 
 
 def test_output_that_is_not_a_number_is_described():
@@ -90,6 +96,11 @@ def test_nan_missing_and_misshapen_values_are_infinitely_different():
     assert relative_difference(reference[:1], reference) == float("inf")
     assert relative_difference(reference * float("nan"), reference) == float("inf")
     assert relative_difference(reference, reference) == 0
+
+
+def test_quantity_that_agrees_to_the_last_bit_is_told_too():
+    layer, reference = BatchNorm1D(4, momentum=0.0), nn.BatchNorm1d(4, momentum=0.0).double()
+    assert differences(layer, reference, (16, 4))["training", "running_mean"] == 0
 
 
 def test_worst_of_several_batches_is_kept_with_its_words():

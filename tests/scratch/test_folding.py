@@ -136,7 +136,7 @@ def test_parameter_of_another_size_is_refused_by_name(wrong):
 @pytest.mark.parametrize("missing", [3, 4])
 def test_normalization_without_statistics_is_refused(missing):
     given = [None if i == missing else np.ones(4) for i in range(5)]
-    with pytest.raises(ValueError, match=f"{NAMES[missing]} is None.*no constants to fold"):
+    with pytest.raises(ValueError, match=f"^{NAMES[missing]} is None.*no constants to fold$"):
         fold(np.ones((4, 2)), *given)
 
 
@@ -151,7 +151,7 @@ def test_channels_on_the_other_axis_are_pointed_out():
         fold(np.ones((6, 4, 3)), *one_each(12))
     with pytest.raises(ValueError, match=r"expected \(4,\).*transpose=True, groups=3$"):
         fold(np.ones((6, 4, 3)), *one_each(12), transpose=True)
-    with pytest.raises(ValueError, match=r"expected \(4,\).*leave transpose out$"):
+    with pytest.raises(ValueError, match=r"expected \(4,\).*\? Then leave transpose out$"):
         fold(np.ones((6, 4, 3)), *one_each(6), transpose=True)
     # Four groups of four would be sixteen, but four do not divide six.
     for nowhere in (5, 6 * 5, 16):
@@ -208,5 +208,5 @@ def test_variance_or_eps_without_a_root_is_refused():
 def test_weight_without_inputs_or_of_integers_is_refused():
     with pytest.raises(ValueError, match=r"shape \(K, C, ...\), got \(4,\)"):
         fold(np.ones(4), None, *[np.ones(4)] * 4)
-    with pytest.raises(TypeError, match="float32 or float64, got int64"):
+    with pytest.raises(TypeError, match=r"got int64: convert with weight\.astype"):
         fold(np.ones((4, 2), np.int64), None, *[np.ones(4)] * 4)

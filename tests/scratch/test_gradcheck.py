@@ -103,7 +103,7 @@ def test_upstream_gradient_of_another_shape_is_refused_with_both_shapes():
 
 
 def test_function_without_an_output_is_refused():
-    with pytest.raises(TypeError, match="f returned None, expected an array"):
+    with pytest.raises(TypeError, match=r"^f returned None, .* its output$"):
         numerical_gradient(lambda _: None, np.array(1.0), np.array(1.0))
 
 
@@ -113,7 +113,7 @@ def test_step_that_moves_nothing_is_refused():
             numerical_gradient(np.square, X, DY, step)
     with pytest.raises(ValueError, match=r"1e-10 does not change x\[0\] = 10000000.0"):
         numerical_gradient(np.square, np.array([1e7]), np.array([1.0]), 1e-10)
-    with pytest.raises(ValueError, match="expected x without nan or infinity"):
+    with pytest.raises(ValueError, match=r"^expected x without nan or infinity$"):
         numerical_gradient(np.square, np.array([np.nan]), np.array([1.0]))
 
 

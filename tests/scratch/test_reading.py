@@ -10,10 +10,10 @@ from bn_tutorial.scratch.reading import BatchNorm
 NAMES = ("dgamma", "dbeta", "running_mean", "running_var")
 
 
-@pytest.mark.parametrize(("eps", "momentum"), [(1e-5, 0.1), (0.5, 0.7)])
-def test_reading_version_computes_what_the_package_does_in_both_modes(eps, momentum):
+@pytest.mark.parametrize("given", [(), (0.5, 0.7)], ids=["defaults", "others"])
+def test_reading_version_computes_what_the_package_does_in_both_modes(given):
     rng = np.random.default_rng(0)
-    reading, layer = BatchNorm(3, eps, momentum), BatchNorm1D(3, eps, momentum)
+    reading, layer = BatchNorm(3, *given), BatchNorm1D(3, *given)
     reading.gamma, reading.beta = rng.normal(0.5, 1, 3), rng.normal(size=3)
     layer.gamma, layer.beta = reading.gamma.copy(), reading.beta.copy()
     for step, training in enumerate((True, True, False, True, False)):
