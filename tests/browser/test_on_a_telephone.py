@@ -28,7 +28,8 @@ def telephone(browser, address):
 
     def go(name):
         size = {"width": 375, "height": HIGH}
-        contexts.append(browser.new_context(viewport=size, has_touch=True, is_mobile=True))
+        options = {"has_touch": True, "is_mobile": True, "reduced_motion": "reduce"}
+        contexts.append(browser.new_context(viewport=size, **options))
         page = contexts[-1].new_page()
         page.goto(f"{address}/{FIGURES[name]}")
         return page.locator(f'[data-widget="{name}"]')
@@ -78,7 +79,8 @@ def test_what_a_change_does_is_told_in_the_same_screen(telephone, name):
 def test_outcome_of_the_race_is_told_below_the_curves_and_what_was_pressed(telephone):
     root = telephone("race")
     page, guesses = root.page, root.locator(".bn-guess")
-    page.evaluate(SCROLL, [0, ends(guesses)[0] + page.evaluate("scrollY") - HIGH / 2])
+    top = ends(root.locator(".bn-figure"))[0] + page.evaluate("scrollY")
+    page.evaluate(SCROLL, [0, top - header(root)])
     root.locator("button[name=guess]").first.tap()
     root.locator(".bn-said strong").wait_for(timeout=180_000)
     order = [ends(part) for part in (root.locator(".bn-figure"), guesses)]
