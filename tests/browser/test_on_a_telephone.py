@@ -57,6 +57,7 @@ def test_whoever_reaches_a_control_by_key_sees_it_and_the_picture(telephone, nam
     assert controls
     for start in (0, 1_000_000):
         for control in controls:
+            control.blur()
             page.evaluate(SCROLL, [0, start])
             control.focus()
             page.wait_for_timeout(50)
@@ -78,13 +79,13 @@ def test_what_a_change_does_is_told_in_the_same_screen(telephone, name):
 
 def test_outcome_of_the_race_is_told_below_the_curves_and_what_was_pressed(telephone):
     root = telephone("race")
-    page, guesses = root.page, root.locator(".bn-guess")
+    page, pressed = root.page, root.locator("button[name=guess]").first
     top = ends(root.locator(".bn-figure"))[0] + page.evaluate("scrollY")
     page.evaluate(SCROLL, [0, top - header(root)])
-    root.locator("button[name=guess]").first.tap()
+    pressed.tap()
     root.locator(".bn-said strong").wait_for(timeout=180_000)
-    order = [ends(part) for part in (root.locator(".bn-figure"), guesses)]
-    order += [ends(root.locator(".bn-said strong"))]
+    parts = (root.locator(".bn-figure"), pressed, root.locator(".bn-said strong"))
+    order = [ends(part) for part in parts]
     assert header(root) - 1 <= order[0][0]
     assert order[0][1] <= order[1][0] + 1
     assert order[1][1] <= order[2][0]
