@@ -220,14 +220,38 @@ def first_view(data: dict[str, Any]) -> str:
 
 def options_of(effect: Effect, words: Mapping[str, str]) -> dict[str, Any]:
     """Return what the script needs to know where a verdict is chosen."""
-    right = [name for name, verdicts in OUTCOMES.items() if effect.verdict in verdicts]
-    direction = next(name for name in ("yes", "opposite", *right) if name in right)
-    size = next((told for ends, told in SIZES.items() if effect.verdict.endswith(ends)), "")
     return {
         "options": [[name, escape(words[name])] for name in OUTCOMES],
-        "right": right,
-        "came": escape(f"{words[direction]}{size}"),
+        "right": right_for(effect),
+        "came": escape(outcome(effect, words)),
     }
+
+
+def right_for(effect: Effect) -> list[str]:
+    """Return the choices that are right."""
+    return [name for name, verdicts in OUTCOMES.items() if effect.verdict in verdicts]
+
+
+def outcome(effect: Effect, words: Mapping[str, str]) -> str:
+    """Return what came out, in the words of the choices."""
+    right = right_for(effect)
+    direction = next(name for name in ("yes", "opposite", *right) if name in right)
+    size = next((told for ends, told in SIZES.items() if effect.verdict.endswith(ends)), "")
+    return f"{words[direction]}{size}"
+
+
+def heading(options: Mapping[str, str], effects: Mapping[str, Effect]) -> str:
+    """Return what an answer's numbers are of: it is read without the question, too."""
+    if "axis" in options:
+        return capital(options["axis"])
+    (effect,) = effects.values()
+    name = effect.name.replace(" - ", " minus ")
+    return f"{capital(outcome(effect, WORDS | dict(options)))}. {capital(name)}"
+
+
+def capital(text: str) -> str:
+    """Return a text that can begin a sentence."""
+    return text[:1].upper() + text[1:]
 
 
 def points_of(effects: Mapping[str, Effect], on: Scale, axis: str) -> dict[str, Any]:
@@ -311,12 +335,17 @@ class Predict(SphinxDirective):
         terms = [item[0].astext() for item in outcomes]
         verdicts = {label: effect.verdict for label, effect in effects.items()}
         why = outcomes[chosen(terms, verdicts)].children[-1].children
-        came = [
-            nodes.paragraph("", f"{row}{label}: ".removeprefix(" : "), show_finding(*one))
-            for label, one in found.items()
-        ]
-        if len(came) > 1:
-            came = [nodes.bullet_list("", *(nodes.list_item("", one) for one in came))]
+        about = heading(self.options, effects)
+        if "" in found:
+            came = [nodes.paragraph("", f"{about}: ", show_finding(*found[""]))]
+        else:
+            each_row = [
+                nodes.list_item(
+                    "", nodes.paragraph("", f"{row}{label}: ".lstrip(), show_finding(*one))
+                )
+                for label, one in found.items()
+            ]
+            came = [nodes.paragraph("", f"{about}:"), nodes.bullet_list("", *each_row)]
         return self.shown(name, data, text, [*came, *why])
 
     def exercise(self, name: str) -> predict:
@@ -422,9 +451,10 @@ def in_words(source: str, effects: Mapping[str, Effect] | None) -> str:
             f"{options.get('row', '')} {label}: :finding:`{name}`".removeprefix(" : ").strip()
             for label, name in names.items()
         ]
-        verdicts = {label: effects[name].verdict for label, name in names.items()}
+        came = {label: effects[name] for label, name in names.items()}
+        verdicts = {label: effect.verdict for label, effect in came.items()}
         why = list(outcomes.values())[chosen(list(outcomes), verdicts)]
-        told += [f"**What came out.** {'; '.join(rows)}.", why]
+        told += [f"**What came out.** {heading(options, came)}: {'; '.join(rows)}.", why]
     return "\n\n".join(told)
 
 

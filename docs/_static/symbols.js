@@ -1,10 +1,12 @@
 // A symbol under pointer, finger or arrow key is outlined wherever it stands: see _ext/symbols.py.
 {
   const folder = document.currentScript.src;
-  const hint = document.createElement("div");
-  hint.className = "symbol-hint";
-  hint.setAttribute("role", "status");
-  document.querySelector("main").append(hint);
+  const note = document.createElement("div");
+  note.className = "symbol-note";
+  // The button needs no words here: any click that is on no symbol puts out what is lit.
+  note.innerHTML = '<div class="symbol-hint" role="status"></div><button aria-label="Close">×</button>';
+  const [hint] = note.children;
+  document.querySelector("main").append(note);
 
   let hints; // by symbol
   let shown = []; // the mark that is lit, and those that it is a part of
@@ -52,10 +54,10 @@
     const box = whole?.height < innerHeight - 2 * ROOM ? whole : mark.getBoundingClientRect();
     const fits = box.bottom < innerHeight - ROOM;
     const above = box === whole ? !fits : box.top > ROOM || !fits;
-    hint.classList.toggle("above", box.bottom > innerHeight - ROOM);
-    hint.style.left = `min(${mark.getBoundingClientRect().left}px, 100vw - 28rem)`;
-    hint.style.top = above ? "auto" : `${box.bottom + 6}px`;
-    hint.style.bottom = above ? `${innerHeight - box.top + 6}px` : "auto";
+    note.classList.toggle("above", box.bottom > innerHeight - ROOM);
+    note.style.left = `min(${mark.getBoundingClientRect().left}px, 100vw - 28rem)`;
+    note.style.top = above ? "auto" : `${box.bottom + 6}px`;
+    note.style.bottom = above ? `${innerHeight - box.top + 6}px` : "auto";
   }
   addEventListener("scroll", put);
 

@@ -96,9 +96,9 @@ def check(found: Mapping[str, float]) -> None:
     assert {name: time for name, time in found.items() if time >= MAX} == {}
 
 
-def press(target: Locator) -> Callable[[], Any]:
+def press(target: Locator, milliseconds: int = 80) -> Callable[[], Any]:
     """Return a press of usual length: what it begins with is painted before it ends."""
-    return lambda: target.click(delay=80, force=True)
+    return lambda: target.click(delay=milliseconds, force=True)
 
 
 def ways(root: Locator) -> dict[str, Callable[[], Any]]:

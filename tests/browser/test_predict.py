@@ -175,6 +175,33 @@ def test_answer_behind_the_question_is_covered_until_it_is_answered_or_opened(re
     assert covered()
 
 
+@pytest.mark.parametrize("right", [True, False])
+def test_choice_of_the_reader_stays_plain_to_see(reader, right):
+    root = box(reader(CHOICE))
+    predict(root, right)
+    (mine,) = root.locator("label", has=root.page.locator(":checked")).all()
+    assert "yours" in mine.inner_text()
+    assert ("so it came out" in mine.inner_text()) == right
+    looks = {
+        state: root.locator(f"input{state}").first.evaluate(
+            "field => getComputedStyle(field).border"
+        )
+        for state in (":checked", ":not(:checked)")
+    }
+    assert looks[":checked"] != looks[":not(:checked)"]
+
+
+def test_answer_is_printed_before_it_was_opened_and_says_what_it_is_of(reader):
+    page = reader("derivations/meaning.html")
+    page.emulate_media(media="print")
+    answer = box(page).locator("details")
+    assert answer.locator("p").last.is_visible()
+    first = answer.locator("p").first.inner_text()
+    assert first.startswith("The one whose hidden weights stay")
+    assert "Trained minus frozen hidden weights" in first
+    assert not page.locator(".bn-input:visible").count()
+
+
 def test_miss_is_named_with_its_size_and_its_side(reader):
     page = reader(NUMBER)
     root = box(page)

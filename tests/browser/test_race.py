@@ -23,6 +23,22 @@ RACE = """([settings, steps]) => {
 }"""
 
 
+# Words over words, and frames through them; two pixels of a box are above or below its letters.
+COLLISIONS = """svg => {
+  const box = part => part.getBoundingClientRect();
+  const meet = (a, b) => a.left < b.right && b.left < a.right
+    && a.top + 2 < b.bottom - 2 && b.top + 2 < a.bottom - 2;
+  const holds = (a, b) => a.left <= b.left && b.right <= a.right
+    && a.top <= b.top + 2 && b.bottom - 2 <= a.bottom;
+  const [words, frames] = ["text", ".bn-frame"].map(kind => [...svg.querySelectorAll(kind)]);
+  const over = words.flatMap((a, i) => words.slice(0, i).filter(b => meet(box(a), box(b)))
+    .map(b => `${a.textContent} over ${b.textContent}`));
+  const cuts = (a, b) => meet(a, b) && !holds(a, b);
+  const through = frames.flatMap(a => words.filter(b => cuts(box(a), box(b)))
+    .map(b => `a frame through ${b.textContent}`));
+  return [...over, ...through]; }"""
+
+
 def tasks(browser, page, act):
     """Milliseconds of the processor that each task of the page took meanwhile, the longest first.
 
@@ -261,6 +277,7 @@ def test_what_a_preset_says_to_look_at_is_framed(open_page, number):
             and box["y"] < mark["y"] < box["y"] + box["height"]
             for mark in marks
         )
+    assert root.locator(".bn-figure svg").evaluate(COLLISIONS) == []
     root.get_by_label("hidden layers").press("ArrowLeft")
     assert root.locator(".bn-frame").count() == 0  # the reader's own settings
 

@@ -135,6 +135,17 @@ def test_every_control_answers_soon_on_a_slow_processor(touch, widget, browser):
     assert root.page.evaluate("window.moved") < 0.01
 
 
+def test_press_without_length_is_answered_soon_among_thousands_of_boxes(open_page, browser):
+    page = open_page("derivations/depth.html", width=375)
+    root = page.locator('[data-widget="find-the-cliff"]')
+    root.scroll_into_view_if_needed()
+    acts = {
+        cell: answering.press(root.locator(f'[data-cell="{cell}"]').first, 0)
+        for cell in ("1,2", "0,0")
+    }
+    answering.check(answering.times(browser, page, acts))
+
+
 def test_targets_are_large_enough_for_a_finger(touch, widget):
     root = touch(widget, width=375)
     for target in root.locator("input, select, button, [data-cell]").all():

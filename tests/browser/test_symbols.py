@@ -188,6 +188,23 @@ def test_tap_on_a_telephone_lights_and_explains_also_from_the_disk(path, scheme,
     assert lit(page) == []
 
 
+@pytest.mark.parametrize("block", ["start", "end"])
+def test_note_on_a_telephone_leaves_the_header_free_and_is_closed_by_its_button(
+    block, phone, address
+):
+    page = phone(f"{address}/{FORWARD}")
+    symbol = page.locator("p [data-s]:visible").nth(5)
+    symbol.evaluate("(part, block) => part.scrollIntoView({block, behavior: 'instant'})", block)
+    symbol.tap()
+    assert said(page)
+    header, note = (page.locator(box).bounding_box() for box in (".bd-header", ".symbol-hint"))
+    assert note["y"] >= header["y"] + header["height"]
+    page.get_by_role("button", name="Close").tap()
+    assert lit(page) == []
+    assert page.locator(".symbol-hint").inner_text() == ""
+    assert not page.get_by_role("button", name="Close").is_visible()
+
+
 def test_link_is_followed_and_a_box_opens_whatever_symbol_stands_in_it(open_page):
     page = open_page(WEIGHTS)
     box = page.locator("details:has(summary [data-s])").first

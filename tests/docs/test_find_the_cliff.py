@@ -110,3 +110,18 @@ def test_sentence_says_why_a_training_failed(net, scale, rate, fates):
     without, with_bn = said.split("without BN")[1].split("; with BN")
     assert fates[0] in without
     assert fates[1] in with_bn
+
+
+def test_signal_is_not_called_dead_where_something_is_learned_from_what_is_left():
+    data, _ = widget_data.find_the_cliff()
+    study = data["studies"]["sigmoid"]
+    guessing = 2 * data["level"] - 100
+    study["accuracy"]["without BN"][0] = [guessing + 1, guessing + 25]
+    died, learned = (
+        js("saidOf('find-the-cliff', dukpy.s, dukpy.d)", s=state, d=data)
+        for state in ({"net": "sigmoid", "scale": 0, "rate": rate, "depth": 9} for rate in (0, 1))
+    )
+    assert "the signal has died" in died
+    left = f"{gain('sigmoid', study['width'], study['scales'][0]) ** (study['hidden'] - 1):.0e}"
+    written = left.replace("e-0", "e\N{MINUS SIGN}")
+    assert f"it learns a little, from the {written} of the signal that is left" in learned

@@ -112,7 +112,8 @@ def test_question_to_predict_is_asked_and_then_answered(around):
         "(Choose one: the first; no difference that matters; the second; these runs cannot tell.)"
     )
     told = (
-        "\n\n**What came out.** **+2.00 (1.75 to 2.25) points** (*yes*).\n\n"
+        "\n\n**What came out.** The first. BN minus none: "
+        "**+2.00 (1.75 to 2.25) points** (*yes*).\n\n"
         "By **+2.00 (1.75 to 2.25) points**, over\ntwo lines."
     )
     assert plain_text.plain(PREDICTION, around) == f"{asked}{told}\n\nBelow.\n"

@@ -107,7 +107,8 @@ def test_question_offers_four_verdicts_and_only_what_came_out_is_explained(site)
     assert not warnings
     assert box.p.get_text() == "Predict, before you read on. It is so. Which one is better?"
     answer = box.details.get_text()
-    assert "\N{MINUS SIGN}3.10 (\N{MINUS SIGN}3.35 to \N{MINUS SIGN}2.85) points" in answer
+    estimate = "\N{MINUS SIGN}3.10 (\N{MINUS SIGN}3.35 to \N{MINUS SIGN}2.85) points"
+    assert f"The second. Turned: {estimate}" in answer  # also without the question
     assert "Because it is second, by \N{MINUS SIGN}3.10" in answer
     assert "Because it is first" not in answer
     assert box.details.select_one(f'a[href="gallery/{RATE}.html"] .verdict-opposite')
@@ -158,6 +159,12 @@ def test_curve_is_of_the_effects_of_its_own_page_and_the_first_term_that_holds_i
     _, warnings = shown(site, "Text.")
     assert not warnings
     (box,) = site.read(f"gallery/{SIZE}").select(".bn-predict")
+    assert box.details.p.get_text() == "A minus b:"
+    assert [row.get_text()[:8] for row in box.select("details li")] == [
+        "rate 1: ",
+        "rate 2: ",
+        "rate 3: ",
+    ]
     assert "It turns." in box.details.get_text()
     assert "It stays." not in box.details.get_text()
     data, effects = data_of(box), lab.recall(SIZE).effects

@@ -50,7 +50,7 @@
   }
 
   const power = (v) => (v >= 0.01 && v < 1000 ? short(v, 2) : v.toExponential(0).replace("e+", "e").replace("-", "\u2212"));
-  const percent = (v) => (v === null ? "diverged" : `${fixed(v, 1)} %`);
+  const percent = (v) => (v === null ? "diverged" : `${fixed(v, 1)}\u00a0%`);
 
   const label = (x, y, words, kind = "bn-middle") => `<text class="${kind}" x="${x}" y="${y}">${words}</text>`;
   const [ENDS, TOP, BOTTOM] = [8, 20, 110]; // decades to either side of 1; where the panels are
@@ -142,21 +142,24 @@
     ].map(([name, values]) => `<tr><th scope="row">${name}</th>${values.map((v) => `<td>${v}</td>`).join("")}</tr>`);
     const key = (arm) => (arm ? '<rect class="bn-b" x="1" y="1" width="10" height="10"/>' : '<circle class="bn-a" cx="6" cy="6" r="5"/>');
     const heads = ARMS.map((name, arm) => `<th scope="col"><svg class="bn-key" viewBox="0 0 12 12" aria-hidden="true">${key(arm)}</svg> ${name}</th>`);
-    return `<div class="bn-columns"><div class="bn-figure bn-maps">${picture(state, numbers, data)}
-      <p class="bn-legend">In bold: at least halfway from guessing to no mistake. A thick line is the cliff: to the right of it the rate is too large.</p></div>
+    return `<div class="bn-columns"><div class="bn-figure bn-maps">${picture(state, numbers, data)}</div>
       <div class="bn-side"><div class="bn-controls bn-input">
       ${choice("net", "Activation", Object.keys(NETS).map((net) => [net, NETS[net]]), state.net)}
       ${slider("depth", "hidden layers", { min: DEPTHS[0], max: DEPTHS[1], step: 1, value: state.depth, text: String(state.depth) })}
       ${slider("scale", "weight scale", { min: 0, max: scales.length - 1, step: 1, value: state.scale, text: short(scales[state.scale]) })}
       ${slider("rate", "learning rate", { min: 0, max: rates.length - 1, step: 1, value: state.rate, text: power(rates[state.rate]) })}</div>
-      <table><thead><tr><td></td>${heads.join("")}</tr></thead><tbody>${rows.join("")}</tbody></table></div></div>`;
+      <table><thead><tr><td></td>${heads.join("")}</tr></thead><tbody>${rows.join("")}</tbody></table></div></div>
+      <p class="bn-legend">In bold: at least halfway from guessing to no mistake. A thick line is the cliff: to the right of it the rate is too large.</p>`;
   }
 
-  /* What became of a training, and why, as far as its row of the map and the formula tell. */
+  /* What became of a training, and why, as far as its row of the map and the formula tell: how much
+     of the signal is left in the last layer. */
   function fate(values, rate, left, level) {
+    const guessing = 2 * level - 100; // of which level is halfway to no mistake
     const trains = values.map((v) => usable(v, level));
     if (trains[rate]) return values[rate] < (level + 100) / 2 ? "it gets past halfway, no further" : "it trains";
     if (trains.slice(0, rate).includes(true)) return "the step is too large";
+    if (left < 0.01 && values[rate] > 1.5 * guessing) return `it learns a little, from the ${power(left)} of the signal that is left`;
     if (left < 0.01) return "the signal has died";
     return trains.includes(true) ? "the step is too small for so short a training" : "no rate here is right";
   }
@@ -169,9 +172,9 @@
       const left = i ? 1 : gains[scale] ** (hidden - 1);
       return `${arm} ${accuracy[i] === null ? "it diverged" : percent(accuracy[i])}, ${fate(studies[net].accuracy[arm][scale], rate, left, level)}`;
     });
-    return `By the formula each layer multiplies the signal by ${power(factors[0])}: layer ${depth} gets
-      ${power(factors[0] ** (depth - 1))} times that of layer 1; with batch normalization, as much as layer 1.${kept}
-      Recorded, with ${hidden} hidden layers: ${ends.join("; ")}.`;
+    return `Recorded, with ${hidden} hidden layers: ${ends.join("; ")}.
+      By the formula each layer multiplies the signal by ${power(factors[0])}: layer ${depth} gets
+      ${power(factors[0] ** (depth - 1))} times that of layer 1; with batch normalization, as much as layer 1.${kept}`;
   }
 
   bnWidgets.define("find-the-cliff", {

@@ -74,10 +74,10 @@
   }
 
   function options({ guess, told }, { options, right }) {
-    const labels = options.map(([value, words]) => [
-      value,
-      `<span>${words}${told && right.includes(value) ? " <strong>(so it came out)</strong>" : ""}</span>`,
-    ]);
+    const labels = options.map(([value, words]) => {
+      const notes = [value === guess && "yours", right.includes(value) && "so it came out"].filter(Boolean);
+      return [value, `<span>${words}${told && notes.length ? ` <strong>(${notes.join("; ")})</strong>` : ""}</span>`];
+    });
     const html = choice("choice", "Your prediction", labels, guess);
     return `<div class="bn-options bn-input">${told ? html.replace("<fieldset", "<fieldset disabled") : html}</div>`;
   }

@@ -110,7 +110,7 @@
   }
 
   // From top to bottom: the curves, the layers, the images.
-  const [ACCURACY, LOSS, LAYERS, IMAGES] = [[16, 112], [144, 194], { top: 246, bottom: 316 }, 366];
+  const [ACCURACY, LOSS, LAYERS, IMAGES] = [[26, 116], [152, 196], { top: 248, bottom: 318 }, 366];
   const [SIGNAL, GRADIENT] = [[LEFT, 172], [222, RIGHT]];
 
   /* A dashed frame around what is to be looked at. */
@@ -133,9 +133,9 @@
     return `<svg viewBox="0 0 360 442" role="img" aria-label="Accuracy and loss against the step; for each hidden layer how much its outputs differ from image to image, and its gradient; ten test images and what each network takes them for. The table has the numbers.">
       ${label(4, 10, "test images read correctly, %", "")}
       ${curves(state, "accuracy", steps, [0, 1], ACCURACY, [[0, "0"], [0.5, "50"], [1, "100"]])}
-      ${label(4, 136, "loss in training", "")}
+      ${label(4, 137, "loss in training", "")}
       ${curves(state, "loss", steps, [0, 3], LOSS, [[0, "0"], [3, "3"]])}
-      ${label(LEFT, 209, "0")}${label(RIGHT, 209, steps, "bn-end")}${label((LEFT + RIGHT) / 2, 209, "step")}
+      ${label(LEFT, 213, "0")}${label(RIGHT, 213, steps, "bn-end")}${label((LEFT + RIGHT) / 2, 213, "step")}
       ${label(4, 232, "how much outputs differ", "")}${layers(shown.signal, SIGNAL, [-6, 0])}
       ${label(196, 232, "gradient of the weights", "")}${layers(shown.gradient, GRADIENT, [-6, 2])}
       <g transform="translate(0 ${IMAGES})">${images(shown, data)}</g>
@@ -146,7 +146,7 @@
      Words and controls
      ------------------------------------------------------------------------------------------- */
 
-  const percent = (share) => `${fixed(100 * share, 1)} %`;
+  const percent = (share) => `${fixed(100 * share, 1)}\u00a0%`;
   function rough(v) {
     if (!Number.isFinite(v)) return "no number";
     return v === 0 || v >= 0.01 ? fixed(v, 2) : short(v, 1);
@@ -169,7 +169,7 @@
     const buttons = options.map(
       ([value, text]) => `<button type="button" name="guess" value="${value}" aria-pressed="${value === guess}" ${running ? 'aria-disabled="true"' : ""}>${text}</button>`
     );
-    return `<fieldset class="bn-guess bn-input"><legend>Predict: which reads more of ${tests} test images after ${steps} steps? Choose to start.</legend>
+    return `<fieldset class="bn-guess bn-input"><legend>Predict, to start: which reads more of ${tests} test images after ${steps} steps?</legend>
       ${buttons.join(" ")}</fieldset>`;
   }
 

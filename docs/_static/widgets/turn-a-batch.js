@@ -80,7 +80,8 @@
 
   const widthOf = (words) => 7 * words.replace(/<[^>]*>/g, "").length;
 
-  /* Names, none over another or over a mark: one that would be moves to the nearest free place. */
+  /* Names within the drawing, none over another or over a mark: one that would be moves to the nearest
+     free place. */
   function names(list, marks) {
     const taken = marks.map((at) => [at, 12]); // middles and widths
     const isFree = ([x, y], width) =>
@@ -88,8 +89,9 @@
     const ways = [0, 8, 14, 20, 26, 32].flatMap((far) =>
       Array.from({ length: far ? 16 : 1 }, (_, i) => [far * Math.cos((i * Math.PI) / 8), far * Math.sin((i * Math.PI) / 8)])
     );
-    const texts = list.map(([words, at]) => {
+    const texts = list.map(([words, [across, down]]) => {
       const width = widthOf(words);
+      const at = [between(width / 2, WIDTH - width / 2, across), down];
       const [x, y] = plus(at, ways.find((way) => isFree(plus(at, way), width)) ?? [0, 0]);
       taken.push([[x, y], width]);
       return `<text class="bn-halo bn-middle" x="${x.toFixed(1)}" y="${(y + 4).toFixed(1)}">${words}</text>`;
@@ -169,8 +171,8 @@
       return `<tr><th scope="row">${words}</th>${cells.join("")}</tr>`;
     });
     const heads = ["sample", "1", "2", "3", "length"].map((words) => `<th scope="col">${words}</th>`);
-    return `<p class="bn-legend">P dy is what is left of dy without its mean and without its part along x̂;
-      dx is that, times γ r.</p><table><thead><tr>${heads.join("")}</tr></thead><tbody>${lines.join("")}</tbody></table>`;
+    return `<table><thead><tr>${heads.join("")}</tr></thead><tbody>${lines.join("")}</tbody></table>
+      <p class="bn-legend">P dy is what is left of dy without its mean and without its part along x̂; dx is that, times γ r.</p>`;
   }
 
   function view(state, numbers) {
@@ -180,18 +182,18 @@
     );
     const button = (move) =>
       `<button type="button" data-move="${move}" ${moved(x, move) === x ? 'aria-disabled="true"' : ""}>${MOVES[move][0]}</button>`;
-    return `<div class="bn-columns bn-wide"><div class="bn-figure"><div class="bn-space">${picture(state, numbers)}</div>
-      <div class="bn-controls bn-input">
-      ${slider("turn", "turn", { min: -180, max: 180, step: 5, value: turn, text: `${fixed(turn, 0)}°` })}
-      ${slider("tilt", "look from above", { min: 0, max: 90, step: 5, value: tilt, text: `${fixed(tilt, 0)}°` })}</div></div>
+    return `<div class="bn-columns bn-wide"><div class="bn-figure"><div class="bn-space">${picture(state, numbers)}</div></div>
       <div class="bn-side"><div class="bn-controls bn-input">
-      ${choice("show", "Show", [["forward", "forward"], ["backward", "backward"], ["both", "both"]], show)}
       ${samples.join("")}
       <div class="bn-actions">${Object.keys(MOVES).map(button).join("")}</div>
-      <p class="bn-note">${stuck(x)}</p>
+      <p class="bn-note">${stuck(x)}</p></div>
+      <div class="bn-controls bn-input bn-later">
+      ${choice("show", "Show", [["forward", "forward"], ["backward", "backward"], ["both", "both"]], show)}
       ${slider("gamma", "γ, scale", { min: 0, max: 2, step: 0.1, value: gamma, text: fixed(gamma, 1) })}
       ${slider("exponent", "ε", { min: -5, max: 0, step: 1, value: exponent, text: `1e${fixed(exponent, 0)}` })}
       ${menu("upstream", "dy is", Object.keys(UPSTREAM).map((key) => [key, UPSTREAM[key][0]]), upstream)}
+      ${slider("turn", "turn", { min: -180, max: 180, step: 5, value: turn, text: `${fixed(turn, 0)}°` })}
+      ${slider("tilt", "look from above", { min: 0, max: 90, step: 5, value: tilt, text: `${fixed(tilt, 0)}°` })}
       </div></div></div>${table(numbers)}`;
   }
 

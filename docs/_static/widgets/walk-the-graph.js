@@ -34,10 +34,9 @@
   }
 
   // The node of each step, and what happens there; the first shows the whole.
-  const WHOLE = `What is computed from what, and beside each arrow its slope: how much the node at
-    the tip changes with the node at the start. The gradient comes back against the arrows. At each
-    arrow it is multiplied by the slope, and where several arrows leave a node, what comes back
-    along them is added.`;
+  const WHOLE = `What is computed from what, and beside each arrow its slope: how much its tip changes with its start.
+    The gradient comes back against the arrows: each multiplies it by its slope, and where several leave a
+    node, what comes back along them is added.`;
   const STEPS = [
     ["", WHOLE],
     ["mu", "All samples share one mean: here they meet."],
@@ -68,27 +67,27 @@
   // Nodes: left, top, width, text; "^" puts a hat on what follows, at the place given last.
   const NODES = {
     x: [4, 6, 172, "x"],
-    mu: [220, 56, 176, "μ = mean of x"],
-    xmu: [4, 126, 172, "x − μ"],
-    var: [220, 176, 176, "σ² = mean of (x − μ)²"],
-    r: [220, 298, 176, "r = 1 / √(σ² + ε)"],
-    xhat: [4, 340, 172, "^x = (x − μ) · r", 38],
-    y: [4, 468, 172, "y = γ · ^x + β", 89],
-    gamma: [300, 424, 96, "γ"],
-    beta: [300, 512, 96, "β"],
+    mu: [220, 40, 176, "μ = mean of x"],
+    xmu: [4, 104, 172, "x − μ"],
+    var: [220, 124, 176, "σ² = mean of (x − μ)²"],
+    r: [220, 226, 176, "r = 1 / √(σ² + ε)"],
+    xhat: [4, 262, 172, "^x = (x − μ) · r", 38],
+    y: [4, 366, 172, "y = γ · ^x + β", 89],
+    gamma: [300, 322, 96, "γ"],
+    beta: [300, 396, 96, "β"],
   };
   // Arrows: from, to, path, slope and its place. Where two leave a node, the straight one is first.
   const ARROWS = [
-    ["x", "xmu", "M90 64V126", "1", 80, 100, "bn-end"],
-    ["x", "mu", "M176 40 220 64", "1/m", 202, 30, ""],
-    ["mu", "xmu", "M220 106 176 136", "−1", 204, 144, ""],
-    ["xmu", "xhat", "M90 184V340", "r", 80, 258, "bn-end"],
-    ["xmu", "var", "M176 166 220 190", "2(x − μ)/m", 214, 220, "bn-end"],
-    ["var", "r", "M308 234V298", "−r³/2", 318, 264, ""],
-    ["r", "xhat", "M220 336 176 360", "x − μ", 184, 384, ""],
-    ["xhat", "y", "M90 398V468", "γ", 80, 430, "bn-end"],
-    ["gamma", "y", "M300 460 176 488", "^x", 232, 460, ""],
-    ["beta", "y", "M300 538 176 510", "1", 232, 546, ""],
+    ["x", "xmu", "M90 64V104", "1", 80, 88, "bn-end"],
+    ["x", "mu", "M176 32 220 50", "1/m", 202, 16, ""],
+    ["mu", "xmu", "M220 86 176 114", "−1", 200, 118, ""],
+    ["xmu", "xhat", "M90 162V262", "r", 80, 206, "bn-end"],
+    ["xmu", "var", "M176 140 220 150", "2(x − μ)/m", 214, 180, "bn-end"],
+    ["var", "r", "M308 182V226", "−r³/2", 318, 200, ""],
+    ["r", "xhat", "M220 262 176 282", "x − μ", 184, 308, ""],
+    ["xhat", "y", "M90 320V366", "γ", 80, 340, "bn-end"],
+    ["gamma", "y", "M300 356 176 386", "^x", 232, 362, ""],
+    ["beta", "y", "M300 424 176 408", "1", 232, 434, ""],
   ];
 
   function write(text, x, y, anchor = "bn-middle") {
@@ -144,7 +143,7 @@
   const tip = (id) => `<marker id="${id}" viewBox="0 0 8 8" refX="8" refY="4" markerUnits="userSpaceOnUse"
     markerWidth="11" markerHeight="11" orient="auto-start-reverse"><path d="M0 0 8 4 0 8z"/></marker>`;
 
-  const picture = (at, n) => `<svg viewBox="0 0 400 576" role="img" aria-label="The computational graph of batch normalization, with an operation in each node and a slope on each arrow. The input x leads to its mean mu with slope 1 over m, and to x minus mu with slope 1; mu leads to x minus mu with slope minus 1. From there one arrow leads to the variance with slope 2 times x minus mu over m, and one to x-hat with slope r. The variance leads to r with slope minus r cubed over 2, and r to x-hat with slope x minus mu. The output y is reached from x-hat with slope gamma, from gamma with slope x-hat and from beta with slope 1.">
+  const picture = (at, n) => `<svg viewBox="0 0 400 458" role="img" aria-label="The computational graph of batch normalization, with an operation in each node and a slope on each arrow. The input x leads to its mean mu with slope 1 over m, and to x minus mu with slope 1; mu leads to x minus mu with slope minus 1. From there one arrow leads to the variance with slope 2 times x minus mu over m, and one to x-hat with slope r. The variance leads to r with slope minus r cubed over 2, and r to x-hat with slope x minus mu. The output y is reached from x-hat with slope gamma, from gamma with slope x-hat and from beta with slope 1.">
     <defs>${tip("bn-tip")}${tip("bn-back")}</defs>
     ${ARROWS.map((one) => arrow(one, at, n)).join("")}${Object.keys(NODES).map((name) => node(name, at, n)).join("")}</svg>`;
 
@@ -223,15 +222,15 @@
     const button = (go, text, idle) => `<button type="button" data-go="${go}" aria-disabled="${idle}">${text}</button>`;
     return `<div class="bn-go bn-input">${button(-1, "‹ Back", !at)} ${button(1, "Next ›", at === LAST)}
       ${button("start", "Start again", !at)}</div>
-      <div class="bn-columns"><div class="bn-figure">${picture(at, n)}
-      <p class="bn-legend">In a node: its values, samples 1 to 4 from left to right; in bold below
-      them, their gradients. <span class="bn-input">The arrow keys go on and back, too. Press a node
-      to go to its step, once more for its step the other way.</span></p></div>
+      <div class="bn-columns"><div class="bn-figure">${picture(at, n)}</div>
       <div class="bn-side">${worked(NAMES[at], n)}
       <fieldset class="bn-choice bn-pairs bn-input"><legend>Change the numbers</legend>
       ${each("x", x, { min: -2, max: 6 })}${each("dy", dy, { min: -2, max: 2 })}
       ${one("gamma", "γ", gamma, { min: -2, max: 2 })}${one("beta", "β", beta, { min: -2, max: 2 })}
-      ${one("exponent", "ε", exponent, { min: -5, max: 0, step: 1, text: `1e${exponent}` })}</fieldset></div></div>`;
+      ${one("exponent", "ε", exponent, { min: -5, max: 0, step: 1, text: `1e${exponent}` })}</fieldset></div></div>
+      <p class="bn-legend">In a node: its values, samples 1 to 4 from left to right; in bold below
+      them, their gradients. <span class="bn-input">The arrow keys go on and back, too. Press a node
+      to go to its step, once more for its step the other way.</span></p>`;
   }
 
   function change(state, name, value) {
