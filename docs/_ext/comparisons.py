@@ -2,8 +2,8 @@
 
 ``{comparisons}`` shows all effects of this build: estimate, what matters, verdict, the verdict that
 is left after Holm's correction for all of them, and how long was trained. Wherever a verdict stands
-that this correction takes away, it gets a dagger; ``{daggers}`verdicts of this page` `` says
-of how many: "3 of the 9 verdicts of this page". ``{reproduced}`` compares the verdicts with those
+that this correction takes away, it gets a dagger; ``{daggers}`verdicts on this page` `` says
+of how many: "3 of the 9 verdicts on this page". ``{reproduced}`` compares the verdicts with those
 on record; every build ends by saying in its log what it says.
 The record of a data set, ``docs/record/<name>.json``, is written by ``nox -s record`` from a whole
 build.

@@ -5,9 +5,9 @@ Do without normalization
 **The question.** Can something cheaper stand in the place of batch normalization (BN), in a
 residual network and in a plain convolutional one?
 
-**In short.** In the residual network BN is shown to be ahead by more than 1 point of
-:value:`residual_behind` of 7 rivals, in the convolutional one of :value:`convolutional_behind` of
-5. It is ahead in test accuracy
+**In short.** BN is shown to be ahead of :value:`residual_behind` of 7 rivals by more than 1 point
+in the residual network, and of :value:`convolutional_behind` of 5 in the convolutional one. In test
+accuracy it is ahead
 
 - of branches that are scaled down until each block is nearly the identity, without any
   normalization, by :finding:`BN - scaled branches, residual`;
