@@ -258,12 +258,15 @@ def points_of(effects: Mapping[str, Effect], on: Scale, axis: str) -> dict[str, 
     """Return what the script needs to know where numbers are placed, by the names of their rows."""
     first = next(iter(effects.values()))
     near = amount(on.tolerance, first.unit)
-    which = "Each counts" if len(effects) > 1 else "It counts"
+    which = "A circle" if len(effects) > 1 else "It"
     points = [
         {"label": escape(label), "mean": e.mean, "low": e.low, "high": e.high, "text": estimate(e)}
         for label, e in effects.items()
     ]
-    rule = f"{which} as right in the interval of what came out, or within {near} on its side of 0."
+    rule = (
+        f"{which} counts as right in the interval of what came out, or at most {near} from the "
+        "middle of it and on the same side of 0."
+    )
     return {
         **placed(on, axis, first.unit),
         "points": points,

@@ -134,11 +134,11 @@
   }
 
   function view(state, numbers, data) {
-    const { scales, rates } = data.studies[state.net];
+    const { scales, rates, hidden } = data.studies[state.net];
     const rows = [
       [`signal, layer ${state.depth} / layer 1`, numbers.signal.map(power)],
       [`gradient, layer 1 / layer ${state.depth}`, numbers.gradient.map(power)],
-      ["recorded test accuracy", numbers.accuracy.map(percent)],
+      [`test accuracy, recorded with ${hidden} layers`, numbers.accuracy.map(percent)],
     ].map(([name, values]) => `<tr><th scope="row">${name}</th>${values.map((v) => `<td>${v}</td>`).join("")}</tr>`);
     const key = (arm) => (arm ? '<rect class="bn-b" x="1" y="1" width="10" height="10"/>' : '<circle class="bn-a" cx="6" cy="6" r="5"/>');
     const heads = ARMS.map((name, arm) => `<th scope="col"><svg class="bn-key" viewBox="0 0 12 12" aria-hidden="true">${key(arm)}</svg> ${name}</th>`);

@@ -56,6 +56,7 @@
       Math.min(100, Math.max(0, (100 * (value - data.low)) / (data.high - data.low))).toFixed(1);
     const line = (kind, places) => `<path class="${kind}" d="M${places.map((place) => place.join(" ")).join("L")}"/>`;
     const count = data.points.length;
+    const hit = data.points.map((point, i) => told && count > 1 && isNear(guess[i], point, data.tolerance));
     const ticks = [0, 1, 2, 3, 4].map((k) => data.low + (k * (data.high - data.low)) / 4);
     const grid = ticks.map((v) => line(v === 0 ? "bn-axis" : "bn-grid", [[across(v), 0], [across(v), count]]));
     const mine = guess.map((value, i) => [across(value), i + 0.5]);
@@ -64,8 +65,8 @@
     const rows = data.points.map(
       ({ label }, i) => `<label><span>${label || data.axis}</span> <input class="bn-input" type="range" name="${i}"
         min="${data.low}" max="${data.high}" step="${data.step}" value="${guess[i]}"
-        aria-valuetext="${written(guess[i], data)} ${data.unit}"></label>
-        <span class="bn-value" aria-hidden="true">${written(guess[i], data)}</span>`
+        aria-valuetext="${written(guess[i], data)} ${data.unit}${hit[i] ? ", counts as right" : ""}"></label>
+        <span class="bn-value" aria-hidden="true">${written(guess[i], data)}${hit[i] ? " \u2713" : ""}</span>`
     );
     return `<fieldset class="bn-points ${count > 1 ? "" : "bn-one"}" ${told ? "disabled" : ""}><legend>${data.axis}</legend>
       <div class="bn-rows-drawn"><svg viewBox="0 0 100 ${count}" preserveAspectRatio="none" aria-hidden="true">${grid.join("")}
@@ -101,7 +102,7 @@
       const far = data.points.map(({ mean }, i) => Math.abs(guess[i] - mean));
       const worst = far.indexOf(Math.max(...far));
       const most = `The farthest, ${data.points[worst].label}, is ${miss(guess[worst], data.points[worst], data)}.`;
-      return `The squares are what came out. ${hits} of your ${near.length} points ${hits === 1 ? "counts" : "count"} as right.${judged} ${most}`;
+      return `The squares are what came out. ${hits} of your ${near.length} points ${hits === 1 ? "counts" : "count"} as right (\u2713).${judged} ${most} ${data.rule}`;
     }
     if (told) {
       const off = data.exercise ? "" : `: you were ${miss(guess[0], data.points[0], data)}`;
@@ -112,7 +113,7 @@
     if (asked && guess.length === 1)
       return `Do you mean ${written(guess[0], data)}? Then press once more; else move the circle first.`;
     if (asked) return "Draw the curve first: move its circles.";
-    const how = data.options ? "" : `Move ${data.points.length > 1 ? "each" : "the"} circle, with a pointer or the arrow keys.`;
+    const how = data.options ? "" : `Move ${data.points.length > 1 ? "each" : "the"} circle, with a finger, the mouse or the arrow keys.`;
     return [how, data.rule, `Your ${noun(data)} stays in this browser.`].filter(Boolean).join(" ");
   }
 
@@ -183,7 +184,7 @@
       box.querySelector("button").hidden = !done.length;
       for (const mark of box.querySelectorAll("[data-key]")) {
         const one = known[mark.dataset.key];
-        mark.textContent = one ? (one.right ? "predicted, right" : "predicted") : "";
+        mark.textContent = one ? (one.right ? "predicted, right" : "predicted, not as it came out") : "";
       }
     }
   }

@@ -286,6 +286,8 @@
         clearTimeout(timer);
         apply("guess", value);
         start(steps);
+        // On a telephone the verdict would come up below the window.
+        if (matchMedia("(max-width: 576px)").matches) root.querySelector(".bn-said").scrollIntoView({ block: "nearest" });
       }
       if (name === "run" && now().running) {
         train(null);
