@@ -26,12 +26,12 @@ def telephone(browser, address):
     """A function that opens the page of a figure, and returns the figure; closed at the end."""
     contexts = []
 
-    def go(name):
+    def go(name, address_of_page=None):
         size = {"width": 375, "height": HIGH}
         options = {"has_touch": True, "is_mobile": True, "reduced_motion": "reduce"}
         contexts.append(browser.new_context(viewport=size, **options))
         page = contexts[-1].new_page()
-        page.goto(f"{address}/{FIGURES[name]}")
+        page.goto(f"{address}/{address_of_page or FIGURES[name]}")
         return page.locator(f'[data-widget="{name}"]')
 
     yield go
@@ -90,3 +90,21 @@ def test_outcome_of_the_race_is_told_below_the_curves_and_what_was_pressed(telep
     assert order[0][1] <= order[1][0] + 1
     assert order[1][1] <= order[2][0]
     assert order[2][1] <= HIGH
+
+
+def test_outcome_of_the_race_is_in_the_window_where_what_was_pressed_was_at_its_foot(telephone):
+    root = telephone("race")
+    page, pressed = root.page, root.locator("button[name=guess]").first
+    page.evaluate(SCROLL, [0, ends(pressed)[1] + page.evaluate("scrollY") - HIGH + 5])
+    pressed.tap()
+    root.locator(".bn-said strong").wait_for(timeout=180_000)
+    assert ends(root.locator(".bn-said strong"))[1] <= HIGH
+
+
+def test_what_an_answer_rests_on_stands_at_the_foot_of_the_window(telephone):
+    root = telephone("predict", "gallery/03_in_training/plot_07_change_the_batch_size.html").first
+    root.locator("summary").tap()
+    shown = root.locator("details .measured").first
+    shown.tap()
+    bottom = ends(shown.locator(".measured-facts"))[1]
+    assert HIGH - 40 <= bottom <= HIGH
