@@ -79,13 +79,14 @@ def test_dark_page_is_printed_light(open_page):
     assert shown == ["dark", "light", "dark"]
 
 
-def test_what_is_folded_is_not_printed_and_what_is_open_is(open_page):
+def test_what_is_folded_is_not_printed_but_what_is_open_and_what_was_to_be_predicted(open_page):
     page = open_page("derivations/meaning.html")
-    boxes = page.locator(".bd-article details")
+    boxes = page.locator(".bd-article details:not(.bn-answer)")
     boxes.first.evaluate("box => box.open = true")
     page.emulate_media(media="print")
     assert boxes.first.is_visible()
     assert not any(box.is_visible() for box in boxes.all()[1:])
+    assert page.locator(".bn-answer .measured").first.is_visible()
 
 
 @pytest.mark.parametrize("path", ["derivations/backward.html", GALLERY_PAGE])
