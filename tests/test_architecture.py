@@ -74,7 +74,6 @@ PARTS = {
     "scratch/normalize.py": "functional",
     "lab/spec.py": "store",
     "lab/workers.py": "pool",
-    "networks/gather.py": "examine",
     "networks/trials.py": "examine",
 }
 WHOLES = {"pytorch_samples", "onnx_nodes"}  # tests of a whole wing
