@@ -51,12 +51,12 @@
 
   /* The points below each other, a slider for each. The drawing behind them is stretched: 100 units
      across, one down for each point; its strokes are not, and a stroke without length is a mark. */
-  function points({ guess, told }, data) {
+  function points({ guess, told }, { near }, data) {
     const across = (value) =>
       Math.min(100, Math.max(0, (100 * (value - data.low)) / (data.high - data.low))).toFixed(1);
     const line = (kind, places) => `<path class="${kind}" d="M${places.map((place) => place.join(" ")).join("L")}"/>`;
     const count = data.points.length;
-    const hit = data.points.map((point, i) => told && count > 1 && isNear(guess[i], point, data.tolerance));
+    const isHit = (i) => told && count > 1 && near[i];
     const ticks = [0, 1, 2, 3, 4].map((k) => data.low + (k * (data.high - data.low)) / 4);
     const grid = ticks.map((v) => line(v === 0 ? "bn-axis" : "bn-grid", [[across(v), 0], [across(v), count]]));
     const mine = guess.map((value, i) => [across(value), i + 0.5]);
@@ -65,8 +65,8 @@
     const rows = data.points.map(
       ({ label }, i) => `<label><span>${label || data.axis}</span> <input class="bn-input" type="range" name="${i}"
         min="${data.low}" max="${data.high}" step="${data.step}" value="${guess[i]}"
-        aria-valuetext="${written(guess[i], data)} ${data.unit}${hit[i] ? ", counts as right" : ""}"></label>
-        <span class="bn-value" aria-hidden="true">${written(guess[i], data)}${hit[i] ? " \u2713" : ""}</span>`
+        aria-valuetext="${written(guess[i], data)} ${data.unit}${isHit(i) ? ", counts as right" : ""}"></label>
+        <span class="bn-value" aria-hidden="true">${written(guess[i], data)}${isHit(i) ? " \u2713" : ""}</span>`
     );
     return `<fieldset class="bn-points ${count > 1 ? "" : "bn-one"}" ${told ? "disabled" : ""}><legend>${data.axis}</legend>
       <div class="bn-rows-drawn"><svg viewBox="0 0 100 ${count}" preserveAspectRatio="none" aria-hidden="true">${grid.join("")}
@@ -166,7 +166,7 @@
 
   bnWidgets.define("predict", {
     title: "Your prediction",
-    view: (state, _, data) => `${data.options ? options(state, data) : points(state, data)}
+    view: (state, numbers, data) => `${data.options ? options(state, data) : points(state, numbers, data)}
       <p class="bn-input"><button type="submit" class="bn-button">${
         state.told ? `Forget this ${noun(data)}` : `This is my ${noun(data)}`
       }</button></p>`,
