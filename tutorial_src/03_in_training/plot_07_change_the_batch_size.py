@@ -20,9 +20,9 @@ Change the batch size
       GN is the one that is behind.
 
 **In short.** Batch normalization (BN) suffers with batches of 2 and 4: group normalization (GN),
-which needs no other image, is then more accurate. It is ahead by :finding:`GN - BN, batches of 2`
-with batches of 2, by :finding:`GN - BN, batches of 4` with 4 and by
-:finding:`GN - BN, batches of 8` with 8. With 128 it is ahead by :finding:`GN - BN, batches of 128`:
+which needs no other image, is then more accurate. In its place GN changes the accuracy by
+:finding:`GN - BN, batches of 2` with batches of 2, by :finding:`GN - BN, batches of 4` with 4 and
+by :finding:`GN - BN, batches of 8` with 8. With 128 it is by :finding:`GN - BN, batches of 128`:
 there BN is more accurate. A likely reason: of a pair, next to nothing of the gradient passes back
 through a typical unit of BN. And what does pass is worse than nothing: to train the hidden weights
 on pairs, rather than leave them as they were drawn, changes the accuracy by

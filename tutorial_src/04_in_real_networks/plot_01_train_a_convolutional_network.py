@@ -13,7 +13,7 @@ BN is ahead in test accuracy
 - of no normalization by :finding:`BN - none` after 300 steps, and by
   :finding:`BN - none, 2 epochs` after 2 epochs;
 - of itself at the rate that is best without it by
-  :finding:`BN at its own rate - BN at none's rate`: so much is due to the larger rate;
+  :finding:`BN at its own rate - BN at none's rate`, which is what the larger rate brings;
 - of group normalization by :finding:`BN - GN`.
 
 .. lead-figure::

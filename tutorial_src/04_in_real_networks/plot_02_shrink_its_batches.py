@@ -24,9 +24,10 @@ hurt?
       images, dozens of values and more. That group normalization is ahead here, too, is not shown.
 
 **In short.** They do not stop it from learning: with batches of two it reaches a test accuracy of
-:value:`bn_2:.0%`. Group normalization is ahead of it by :finding:`GN - BN, batches of 2` with
-batches of two and by :finding:`GN - BN, batches of 8` with eight; batch renormalization, which
-leans on the running statistics, by :finding:`renorm - BN, batches of 2` with batches of two.
+:value:`bn_2:.0%`. Group normalization in its place changes the accuracy by
+:finding:`GN - BN, batches of 2` with batches of two and by :finding:`GN - BN, batches of 8` with
+eight; batch renormalization, which leans on the running statistics, by
+:finding:`renorm - BN, batches of 2` with batches of two.
 
 .. lead-figure::
 

@@ -9,7 +9,8 @@ of convolutions. What does it give there over group normalization (GN), and over
 
 - of no normalization by :finding:`BN - none`;
 - of SkipInit, whose branches start at zero, by :finding:`BN - SkipInit`;
-- of GN by :finding:`BN - GN`. GN itself is ahead of no normalization by :finding:`GN - none`.
+- of GN by :finding:`BN - GN`. GN in the place of no normalization changes it
+  by :finding:`GN - none`.
 
 .. lead-figure::
 

@@ -6,13 +6,13 @@ Mend small batches
 learns. What helps: other statistics, another layer, or gradients that are accumulated over many
 small batches?
 
-**In short.** Accumulation alone is no remedy: over 16 pairs it gains :finding:`accumulated - BN` on
-BN with pairs, because each pair is still normalized by itself. With statistics of all 16 pairs,
-found in a pass of their own, it gains :finding:`two passes - accumulated`. One step for each pair
-can do as well, if mean and variance come from more than the pair: from the last 16 pairs,
-:finding:`gathered - BN`; from 1,024 images before the first step, frozen, :finding:`frozen - BN`;
-not from the batch at all (group normalization, GN), :finding:`GN - BN`. Batch renormalization gains
-:finding:`renorm - BN`.
+**In short.** Accumulation alone is no remedy: over 16 pairs it changes the accuracy of BN on pairs
+by :finding:`accumulated - BN`, because each pair is still normalized by itself. With statistics of
+all 16 pairs, found in a pass of their own, it gains :finding:`two passes - accumulated`. One step
+for each pair can do as well, if mean and variance come from more than the pair: from the last 16
+pairs, :finding:`gathered - BN`; from 1,024 images before the first step, frozen,
+:finding:`frozen - BN`; not from the batch at all (group normalization, GN), :finding:`GN - BN`.
+Batch renormalization gains :finding:`renorm - BN`.
 
 .. lead-figure::
 

@@ -10,7 +10,8 @@ helps?
 out the padding change the accuracy by :finding:`masked - pooled, raw`. To subtract the mean grey
 value from the data, so that zero is nearer, changes it by :finding:`centred - raw, pooled`; then
 leaving out the padding, too, by :finding:`masked - pooled, centred`. Layer normalization (LN) of
-each frame, which never sees the padding, is ahead of that by :finding:`LN - masked, centred`.
+each frame, which never sees the padding, in the place of that changes it by
+:finding:`LN - masked, centred`.
 
 .. lead-figure::
 

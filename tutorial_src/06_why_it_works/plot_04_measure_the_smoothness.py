@@ -8,12 +8,12 @@ trusted over longer steps? And is it smoother where BN helps most?
 **In short.** Measured in units of the length of the weights, which must not decide, the loss is
 smoother with BN in two networks of ReLU with good weights: its largest curvature is lower by
 :finding:`curvature, none - BN, deep ReLU, scale-free` in the deep one and
-:finding:`curvature, none - BN, shallow ReLU, scale-free` in the shallow one. In test
-accuracy BN is ahead by :finding:`BN - none, deep ReLU` and by :finding:`BN - none, shallow ReLU`
-there. With sigmoids and PyTorch's weights it is ahead by :finding:`BN - none, sigmoid`, but the
-curvature is *higher* with BN (none minus BN:
-:effect:`curvature, none - BN, sigmoid, scale-free`). Without BN that network stays on a
-plain, smooth, where next to nothing is learned. All this is at one rate, chosen for neither.
+:finding:`curvature, none - BN, shallow ReLU, scale-free` in the shallow one. BN changes the test
+accuracy by :finding:`BN - none, deep ReLU` and by :finding:`BN - none, shallow ReLU` there. With
+sigmoids and PyTorch's weights it changes it by :finding:`BN - none, sigmoid`, but the curvature is
+*higher* with BN (none minus BN: :effect:`curvature, none - BN, sigmoid, scale-free`). Without BN
+that network stays on a plain, smooth, where next to nothing is learned. All this is at one rate,
+chosen for neither.
 
 .. lead-figure::
 
