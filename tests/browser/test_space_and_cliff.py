@@ -246,7 +246,7 @@ def test_raise_all_and_squeeze_leave_xhat_where_it_is(touch):
     again = root.get_by_role("button", name="raise all")
     assert again.get_attribute("aria-disabled") == "true"  # sample 3 would leave its slider
     told = root.locator(".bn-actions + .bn-note").inner_text()
-    assert told == "Sample 3 is too near the end of its slider to raise all or stretch."
+    assert told == "Sample 3 leaves no room to raise all or stretch."
     again.click(force=True)
     assert table(root)["x"][0] == 0.55
     root.get_by_role("button", name="squeeze").click()

@@ -237,8 +237,8 @@
         samples.add(i + 1);
         words.add(word);
       });
-    const [which, ends] = samples.size > 1 ? ["Samples", "are too near the ends of their sliders"] : ["Sample", "is too near the end of its slider"];
-    return samples.size ? `${which} ${[...samples].sort().join(", ")} ${ends} to ${[...words].join(" or ")}.` : "";
+    const [which, leaves] = samples.size > 1 ? ["Samples", "leave"] : ["Sample", "leaves"];
+    return samples.size ? `${which} ${[...samples].sort().join(", ")} ${leaves} no room to ${[...words].join(" or ")}.` : "";
   }
 
   const between = (low, high, value) => Math.min(high, Math.max(low, value));
