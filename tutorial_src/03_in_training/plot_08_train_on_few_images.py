@@ -178,7 +178,7 @@ def run(arm, setting):
     steps = STEPS[setting.batch]
     config = Config(
         steps=steps,
-        evaluate_every=steps // 4,
+        evaluate_every=steps,
         batch_size=setting.batch,
         lr=setting.rate,
         weight_decay=setting.decay,
@@ -279,7 +279,9 @@ for ax, batch in zip(axes, STEPS, strict=True):
             for setting, accuracies in tuning.scores[arm, batch].items()
             if not (setting.decay or setting.dropout)
         }
-        runs = np.transpose(list(scores.values()))
+        # of a setting that was given up, the only seed
+        runs = [np.resize(known, len(TUNING)) for known in scores.values()]
+        runs = np.transpose(runs)
         draw_spread(ax, [*scores], runs, color=color, label=arm)
     ax.set(title=f"batches of {batch}", xscale="log")
 top = max(s.max() for k in ladders for s in tuning.scores[k].values())
