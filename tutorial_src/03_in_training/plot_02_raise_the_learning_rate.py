@@ -222,9 +222,9 @@ def failing(tuning, network):
 # cannot be told from the best, the smallest. (Not told from the best: the mean validation accuracy
 # is at most one *standard error* below it, the standard deviation over the seeds divided by the
 # square root of their number.) A rung that is five points behind the best with the first of these
-# seeds is not trained with the others. ``judge`` trains the arms with new seeds: at the chosen rate,
-# and at others that chance could have chosen, so that the intervals can be widened by what another
-# choice would have changed.
+# seeds is not trained with the others. ``judge`` trains the arms with new seeds: at the chosen
+# rate, and at others that chance could have chosen, so that the intervals can be widened by what
+# another choice would have changed.
 
 fine = {}
 for network, runs in coarse.items():
