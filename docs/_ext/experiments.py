@@ -128,6 +128,8 @@ def take_a_share(_conf: dict[str, Any], _script: str | None) -> None:
 def share_cores() -> None:
     """Leave half of the cores to the other process, and end with the build, whatever ends that."""
     os.environ["LOKY_MAX_CPU_COUNT"] = str(max(1, joblib.cpu_count() // AT_A_TIME))
+    number = int(current_process().name.rpartition("-")[2])
+    os.environ["TQDM_POSITION"] = str(number % AT_A_TIME)  # a line for each bar
     end_with(os.getppid())
 
 
