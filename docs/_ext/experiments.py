@@ -17,6 +17,7 @@ from __future__ import annotations
 import logging as standard
 import os
 import re
+import warnings
 from functools import cache
 from multiprocessing import current_process
 from pathlib import Path
@@ -77,6 +78,8 @@ def prepare(app: Sphinx, config: Config) -> None:
     waiting = [script for script in chosen if not state.is_current(script, source, gallery)]
     cores = joblib.cpu_count()
     config.sphinx_gallery_conf["parallel"] = AT_A_TIME if len(waiting) > cores > 1 else False
+    # joblib replaces a process that has grown, between two scripts; it need not warn of that.
+    warnings.filterwarnings("ignore", "A worker stopped", UserWarning)
     # Last, so that a build that is killed before it has forgotten too much, not too little.
     kept = {script: marks[script] for script in scripts if script in marks}
     fingerprint.write_signed(stamp, {"marks": kept, "wishes": wished, "data": data})
