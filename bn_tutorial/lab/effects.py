@@ -210,8 +210,12 @@ class Effect:
         return f"{self.name}: {self.estimate()} {self.unit}: {verdict}"
 
     def estimate(self) -> str:
-        """Return the mean and its interval, to the digits that the interval warrants."""
+        """Return the mean and its interval, to the digits that interval and verdict warrant."""
         places = decimals(self.low, self.high)
+        while places < 6 and self.verdict != judge(
+            round(self.low, places), round(self.high, places), self.smallest
+        ):
+            places += 1  # what is shown must bear the verdict
         mean = f"{self.mean:+.{places}f}"
         mean = mean[1:] if float(mean) == 0 else mean
         ends = " to ".join(_number(end, places) for end in (self.low, self.high))

@@ -18,8 +18,7 @@ batch normalization (BN) and with it. These two are the *arms* of the comparison
 for 10 epochs on all 60,000 images, in batches of 128, by plain stochastic gradient descent at *one*
 learning rate, 0.1. A seed decides the initial weights and the order of the images. Both arms share
 it, so each of the 5 seeds gives one paired difference. In brackets above stands a 95 % *interval*:
-where the mean difference would probably lie if everything were repeated with other seeds and other
-test images.
+where the mean difference over very many seeds, and on other test images, probably lies.
 """
 
 import math

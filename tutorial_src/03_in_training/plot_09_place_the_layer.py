@@ -16,16 +16,16 @@ linear map need its bias?
    yes
       It is tempting to trust the paper, whose argument is about what goes *into* the sigmoid. But
       what comes out of it is positive, so the next map works on inputs whose mean is far from zero;
-      the layer after the sigmoid takes that mean away. (A likely reason, which was not tested.) It
-      is no rule: with ReLU and good initial weights the verdict on the same question is
-      :verdict:`after - before, ReLU, good weights`.
+      the layer after the sigmoid takes that mean away. (A likely reason, which was not tested.)
+      That it is a rule is not shown: with ReLU and good initial weights the verdict on the same
+      question is :verdict:`after - before, ReLU, good weights`.
 
-**In short.** It depends on the nonlinearity. With good initial weights, to move the layer
-from before the nonlinearity to behind it changes the test accuracy by
+**In short.** With PyTorch's initial weights, to move the layer from before the nonlinearity to
+behind it changes the test accuracy of a sigmoid network by
+:finding:`after - before, sigmoid, default weights`. With good ones it changes it by
 :finding:`after - before, ReLU, good weights` with ReLU and by
-:finding:`after - before, sigmoid, good weights` with sigmoids. With PyTorch's initial weights the
-sigmoid network is better with the layer after it:
-:finding:`after - before, sigmoid, default weights`. If the layer follows a linear map directly, the
+:finding:`after - before, sigmoid, good weights` with sigmoids; whether the nonlinearity decides was
+not compared. If the layer follows a linear map directly, the
 bias of that map does nothing: leave it out.
 
 .. lead-figure::

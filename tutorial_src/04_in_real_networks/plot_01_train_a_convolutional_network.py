@@ -75,7 +75,7 @@ evidence = Evidence(
     horizon="300 steps (0.3 epochs)",
     claims={
         "BN - none": "better, convolutional",
-        "BN - none, 2 epochs": "the same after 2 epochs",
+        "BN - none, 2 epochs": "better after 2 epochs, conv.",
         "largest rate, BN - none": "larger rates, convolutional",
         "usable scales, BN - none": "initial scales, convolutional",
         "BN - GN": "better than GN, convolutional",

@@ -8,11 +8,12 @@ small batches?
 
 **In short.** Accumulation alone is no remedy: over 16 pairs it changes the accuracy of BN on pairs
 by :finding:`accumulated - BN`, because each pair is still normalized by itself. With statistics of
-all 16 pairs, found in a pass of their own, it gains :finding:`two passes - accumulated`. One step
-for each pair can do as well, if mean and variance come from more than the pair: from the last 16
-pairs, :finding:`gathered - BN`; from 1,024 images before the first step, frozen,
-:finding:`frozen - BN`; not from the batch at all (group normalization, GN), :finding:`GN - BN`.
-Batch renormalization gains :finding:`renorm - BN`.
+all 16 pairs, found in a pass of their own, it gains :finding:`two passes - accumulated`; what is
+missing then to 32 images at once is :finding:`whole - two passes`. One step for each pair gains
+over BN, too, if mean and variance come from more than the pair: from the last 16 pairs,
+:finding:`gathered - BN`; from 1,024 images before the first step, frozen, :finding:`frozen - BN`;
+not from the batch at all (group normalization, GN), :finding:`GN - BN`. Batch renormalization gains
+:finding:`renorm - BN`.
 
 .. lead-figure::
 

@@ -78,7 +78,7 @@ evidence = Evidence(
     claims={
         "gathered - running, share 0.5": "dropout spoils the statistics",
         "gathered - running, slow": "it does at a slow rate",
-        "behind - in front, share 0.5": "dropout belongs behind",
+        "behind - in front, share 0.5": "one dropout behind beats four",
     },
 )
 
@@ -350,8 +350,9 @@ draw_effects(
 # The statistics are wrong by as much as was predicted, everywhere. Whether that costs accuracy is
 # another question: a network whose units are all too small by about the same factor still ranks
 # the digits in much the same way. What the loss says is
-# :finding:`loss, running - gathered, share 0.5`. The order costs more than the statistics: noise in
-# every layer slows a short training down, with LN, too (:effect:`LN - in front, share 0.5`).
+# :finding:`loss, running - gathered, share 0.5`. Dropout after four layers instead of one costs
+# more than the statistics: noise in every layer slows a short training down, with LN, too
+# (:effect:`LN - in front, share 0.5`).
 #
 # Would one have noticed?
 # -----------------------

@@ -14,7 +14,8 @@ brings :finding:`all fast - all slow, convolutional`: the weights alone get
 :finding:`output fast - all slow, convolutional`. With sigmoids it brings
 :finding:`all fast - all slow, sigmoid`: the weights alone get
 :finding:`weights fast - all slow, sigmoid`, gamma and beta alone
-:finding:`gamma and beta fast - all slow, sigmoid`.
+:finding:`gamma and beta fast - all slow, sigmoid`. (Where all four are zero the two rates are the
+same, and nothing was compared.)
 
 .. lead-figure::
 

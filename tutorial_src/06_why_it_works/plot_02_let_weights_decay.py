@@ -11,9 +11,9 @@ predicted one, at three pairs of rate and decay, by
 :effect:`angle, measured - predicted, rate 0.25 and decay 0.02` and
 :effect:`angle, measured - predicted, rate 1 and decay 0.005`; 0.05 would matter. On 1,024 images,
 decay of the weights changes the accuracy by :finding:`weights - nothing`. Decay of gamma and beta
-alone changes it by :finding:`gamma and beta - nothing` and lowers the test loss by
-:finding:`loss, nothing - gamma and beta`. Should one decay them with the rest? It changes the
-accuracy by :finding:`all - all but gamma and beta` and lowers the loss by
+alone changes it by :finding:`gamma and beta - nothing`; the test loss without it minus that with it
+is :finding:`loss, nothing - gamma and beta`. Should one decay them with the rest? It changes the
+accuracy by :finding:`all - all but gamma and beta`; the loss without minus that with it is
 :finding:`loss, all but gamma and beta - all`.
 
 .. lead-figure::

@@ -26,8 +26,8 @@ inputs steady? If that were all, it would stop helping when they are made to shi
       The noise takes away more than BN's lead, as it should if steadiness were what helps. It does
       not follow that this is the reason: noise does harm of its own.
 
-**In short.** With noise that shifts the distributions at every step, BN is ahead of the plain
-network without noise by :finding:`noisy BN - none, size 0.5` where the noise is weak, and by
+**In short.** With noise that shifts the distributions at every step, BN's accuracy minus that of
+the plain network without noise is :finding:`noisy BN - none, size 0.5` where the noise is weak, and
 :finding:`noisy BN - none, size 1.0` where it is strong. Its distributions shift more from step to
 step than those of the plain network: :finding:`shift, noisy BN - none, size 0.5` and
 :finding:`shift, noisy BN - none, size 1.0`. The noise itself costs BN
