@@ -77,7 +77,7 @@ def kept_in(state: Mapping[str, Any]) -> list[Kept]:
 # Statistics
 # ---------------------------------------------------------------------------------------------
 
-UPDATE = "torch.optim.swa_utils.update_bn(loader, model)"
+UPDATE = "torch.optim.swa_utils.update_bn(loader, model, next(model.parameters()).device)"
 
 
 def broken(kept: list[Kept]) -> Iterator[Finding]:

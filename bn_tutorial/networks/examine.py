@@ -79,8 +79,10 @@ def examine(
     --------
     >>> model = nn.Sequential(nn.Linear(3, 8), nn.BatchNorm1d(8))
     >>> report = examine(model, [5 * torch.ones(32, 3) + torch.rand(32, 3) for _ in range(4)])
-    >>> report.errors[0].code, report.errors[0].remedy
-    ('never-gathered', 'torch.optim.swa_utils.update_bn(loader, model)')
+    >>> report.errors[0].code
+    'never-gathered'
+    >>> print(report.errors[0].remedy)
+    torch.optim.swa_utils.update_bn(loader, model, next(model.parameters()).device)
     """
     model = _inner(model)
     count = whole(batches, "batches")
