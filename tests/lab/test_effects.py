@@ -1,5 +1,6 @@
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -267,6 +268,20 @@ class TestText:
         self, treated, expected
     ):
         assert effect(treated, [0.0, 0.0, 0.0]).estimate() == expected
+
+    @pytest.mark.parametrize(
+        ("low", "high", "expected"),
+        [
+            (1.02, 3.25, "+2.13 (1.02 to 3.25)"),  # with one digit less, 1.0 would not be above 1
+            (0.3, 6.8, "+3.5 (0.3 to 6.8)"),  # "0 to 7" would not be above zero
+            (1.1, 3.1, "+2.1 (1.1 to 3.1)"),
+        ],
+    )
+    def test_estimate_has_the_digits_that_its_verdict_needs(self, low, high, expected):
+        found = replace(
+            effect([1.0, 2.0], [0.0, 0.0]), low=low, high=high, mean=(low + high) / 2, smallest=1.0
+        )
+        assert found.estimate() == expected
 
     @pytest.mark.parametrize(
         ("width", "places"),
