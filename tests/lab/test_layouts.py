@@ -68,6 +68,31 @@ def test_panels_stand_below_each_other_column_by_column_and_those_of_a_series_in
     assert overhang(figure) < 0.02
 
 
+@pytest.mark.parametrize(
+    ("shape", "height", "ratios", "expected"),
+    [
+        ((1, 1), 2.0, [1], 2.0),
+        ((1, 1), 6.0, [1], layouts.HEIGHT),
+        ((1, 3), 2.0, [1], 6.0),
+        ((2, 1), 4.0, [1, 3], 1.0 + layouts.HEIGHT),
+        ((1, 4), 2.0, [1], 2 * 2.0 / 2**0.5),  # of half the width
+        ((2, 4), 4.0, [1, 3], 4 * layouts.HEIGHT / 2**0.5),  # the higher of two decides
+    ],
+)
+def test_figure_is_as_high_as_its_panels_were_up_to_a_bound(shape, height, ratios, expected):
+    figure, _ = grid(*shape, height=height, height_ratios=ratios)
+    layouts.narrow(figure)
+    assert figure.get_size_inches().tolist() == pytest.approx([layouts.WIDTH, expected])
+
+
+def test_panels_keep_the_ratio_of_their_heights():
+    figure, axes = grid(2, 1, height=3.0, height_ratios=[1, 2])
+    layouts.narrow(figure)
+    figure.draw_without_rendering()
+    upper, lower = (ax.get_position().height for ax in axes.flat)
+    assert lower / upper == pytest.approx(2, rel=0.05)
+
+
 def test_letters_of_a_narrow_figure_are_legible_on_a_telephone():
     figure, ax = figures.new_figure(alt="Rows of effects, nothing more.")
     figures.draw_effects(ax, [compare("a - b", [1, 2], [0, 0], unit="points", smallest=1)])
@@ -150,6 +175,25 @@ def test_names_of_shared_rows_stand_in_each_panel_in_their_colours():
         ]
 
 
+@pytest.mark.parametrize(
+    ("letters", "lines"), [(16, 0), (17, 1), (32, 1), (33, 2), (58, 2), (70, 3)]
+)
+def test_rows_are_as_high_as_the_longest_name_that_stands_above_one(letters, lines):
+    figure, axes = grid(1, 1, height=2.0)
+    ax = axes[0, 0]
+    words = ("four " * 20)[: letters - 1] + "."
+    ax.set_yticks([0, 1, 2], [words.replace(" ", "-" if letters <= 32 else " "), "two", "three"])
+    ax.set_ylim(-0.5, 2.5)
+    layouts.narrow(figure)
+    named = 3 * (layouts.ROW + layouts.LINE * (lines - 1)) + 0.6
+    assert figure.get_size_inches()[1] == pytest.approx(named if lines else 2.0)
+    assert len(ax.texts) == (3 if lines else 0)
+    assert ax.get_ylim() == pytest.approx((-0.5, 2.7 if lines else 2.5))  # for the first name
+    if lines:
+        assert ax.texts[0].get_text().count("\n") == lines - 1
+        assert [text.xy for text in ax.texts] == [(0, 0), (0, 1), (0, 2)]
+
+
 def test_numbers_stay_beside_their_axis():
     figure, axes = grid(1, 1)
     axes[0, 0].set(yscale="log", ylim=(1e-9, 1))
@@ -167,6 +211,13 @@ def test_legend_stands_above_the_panels_within_the_figure(loc, labels):
     (legend,) = figure.legends
     figure.draw_without_rendering()
     assert [text.get_text() for text in legend.get_texts()] == labels
+    box = legend.get_window_extent()
+    assert box.width <= 0.95 * figure.bbox.width
+    rows = 1 if labels[0] == "a" else 3
+    size = legend.get_texts()[0].get_window_extent().height
+    assert rows * size < box.height < (1.5 * rows + 1) * size
+    panels = 2 * min(3.6, layouts.HEIGHT)
+    assert figure.get_size_inches()[1] == pytest.approx(panels + box.height / figure.dpi, abs=0.05)
     assert legend.get_window_extent().y0 >= axes[0, 0].get_window_extent().y1
     assert overhang(figure) < 0.02
 
@@ -183,6 +234,14 @@ def test_labels_of_lines_are_apart_in_a_panel_that_is_less_high():
     assert all(lower.y1 <= upper.y0 + 1 for lower, upper in pairwise(boxes))
 
 
+def boxes(axes):
+    """The positions of the panels, row by row from the top, after a drawing."""
+    axes.flat[0].figure.draw_without_rendering()
+    found = [ax.get_position() for ax in axes.flat]
+    tops = sorted({round(box.y1, 2) for box in found}, reverse=True)
+    return [[box for box in found if round(box.y1, 2) == top] for top in tops]
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (1, 3), (2, 2)])
 def test_stamp_is_the_first_panel(shape):
     figure, axes = grid(*shape)
@@ -194,9 +253,10 @@ def test_stamp_of_a_series_shows_all_of_it():
     figure, axes = grid(2, 4)
     layouts.stamp(figure)
     assert figure.axes == [*axes.flat]
+    assert [len(row) for row in boxes(axes)] == [4, 4]
     figure, axes = grid(1, 4)
     layouts.stamp(figure)
-    figure.draw_without_rendering()
+    assert [len(row) for row in boxes(axes)] == [2, 2]
     assert len({round(ax.get_position().x0, 2) for ax in axes.flat}) == 2  # a square of panels
 
 
@@ -208,6 +268,7 @@ def test_stamp_has_no_words_and_the_size_that_the_gallery_shows():
     ax.set_title("right", loc="right")
     ax.text(0, 0, "note")
     ax.legend()
+    ax.lines[0].set_markersize(5)
     figures.label_lines(ax)
     figure.supxlabel("below all")
     figure.legend(loc="outside upper left")
@@ -219,4 +280,7 @@ def test_stamp_has_no_words_and_the_size_that_the_gallery_shows():
     assert not {*seen} - labels - {""}
     assert not any(label.get_visible() for label in (*ax.get_xticklabels(), *ax.get_yticklabels()))
     assert not figure.legends
-    assert ax.lines[0].get_linewidth() > figures.STYLE["lines.linewidth"]
+    assert ax.lines[0].get_linewidth() == 1.4 * figures.STYLE["lines.linewidth"]
+    assert ax.lines[0].get_markersize() == 1.2 * 5
+    assert ax.get_legend() is None
+    assert not any(line.get_visible() for line in ax.get_xgridlines() + ax.get_ygridlines())

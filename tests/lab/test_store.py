@@ -169,6 +169,25 @@ class TestKeep:
         store.keep(RUN, diverged())
         assert found(store) == diverged()
 
+    def test_store_of_another_device_has_runs_of_its_own(self, monkeypatch):
+        store, other = Store("digest", Sources()), Store("digest", Sources(), "meta")
+        store.keep(RUN, history())
+        assert found(other) is None
+        monkeypatch.setenv("BN_TUTORIAL_DEVICE", "meta")
+        assert Store("digest", Sources()).path(RUN) == other.path(RUN)
+
+    def test_run_is_one_file_that_any_program_for_json_can_read(self, store_folder):
+        store = Store("digest", Sources())
+        store.keep(RUN, diverged())
+        path = store.path(RUN)
+        assert (path.parent, path.suffix) == (store_folder, ".json")
+        content = json.loads(path.read_text(encoding="utf-8"), parse_constant=pytest.fail)
+        assert sorted(content) == ["data", "history", "run", "sha256"]
+        assert content["data"] == "digest"
+        assert content["run"]["config"]["steps"] == 4
+        assert content["history"]["test_loss"] == [0.1 + 0.2, "nan"]
+        assert content["history"]["test_right"] == {"count": 15, "bits": "0000"}
+
     def test_numpy_settings_find_what_plain_ones_kept(self):
         config = dataclasses.replace(RUN.config, lr=np.float64(RUN.config.lr))
         numpy = dataclasses.replace(RUN, config=config, model_seed=np.int64(0), bias=np.bool_(True))
@@ -281,47 +300,71 @@ class TestDamage:
         assert not elsewhere.find([RUN])
 
     @pytest.mark.parametrize(
-        "change",
+        ("change", "said"),
         [
-            set_in("history", "test_loss", to=[0.5]),
-            set_in("history", "step_loss", to=[0.5] * 5),
-            set_in("history", "validation_loss", to=[0.5]),
-            set_in("history", "train_loss", to=["a", "b"]),
-            set_in("history", "train_loss", to=None),
-            set_in("history", "measured", to=[]),
-            set_in("history", "measured", to={}),
-            set_in("history", "measured", "slope", to=[[1.0, 2.0]]),
-            set_in("history", "measured", "slope", to=[[1.0, 2.0], [1.0], [1.0]]),
-            set_in("run", "norm", to="batch"),
-            set_in("run", "config", "steps", to=6),
-            set_in("data", to="other data"),
-            set_in("history", "test_loss", 0, to=-0.1),
-            set_in("history", "test_loss", 0, to="nan"),
-            set_in("history", "train_loss", 1, to="inf"),
-            set_in("history", "test_accuracy", 0, to=1.1),
-            set_in("history", "test_accuracy", 1, to=0.5),
-            set_in("history", "step_loss", 2, to="nan"),
-            set_in("history", "seconds", to=-1.0),
-            set_in("history", "seconds", to="nan"),
-            set_in("history", "seconds", to="inf"),
-            set_in("history", "diverged_at", to=3),
-            set_in("history", "diverged_at", to="x"),
-            set_in("history", "diverged_at", to=True),
-            set_in("history", "diverged_at", to=4),
-            set_in("history", "diverged_at", to=-1),
-            set_in("history", "test_right", "count", to=14),
-            set_in("history", "test_right", "count", to=10**12),
-            set_in("history", "test_right", to={"count": 0, "bits": ""}),
+            (set_in("history", "test_loss", to=[0.5]), "its test_loss has 1 values, expected 2"),
+            (
+                set_in("history", "step_loss", to=[0.5] * 5),
+                "its step_loss has 5 values, expected 4",
+            ),
+            (
+                set_in("history", "validation_loss", to=[0.5]),
+                "its validation_loss has 1 values, expected 0",
+            ),
+            (set_in("history", "train_loss", to=["a", "b"]), "could not convert string to float"),
+            (set_in("history", "train_loss", to=None), "'float' object is not iterable"),
+            (set_in("history", "measured", to=[]), "'list' object has no attribute 'items'"),
+            (set_in("history", "measured", to={}), "it measured [], expected slopes"),
+            (
+                set_in("history", "measured", "slope", to=[[1.0, 2.0]]),
+                "its slope has other rows than 3 of 3",
+            ),
+            (set_in("history", "measured", "slope", to=[[1.0, 2.0], [1.0], [1.0]]), "sequence"),
+            (set_in("run", "norm", to="batch"), "it is not what was written, or of another run"),
+            (set_in("run", "config", "steps", to=6), "or of another run or other data"),
+            (set_in("data", to="other data"), "or of another run or other data"),
+            (set_in("history", "test_loss", 0, to=-0.1), "its test_loss is out of range"),
+            (set_in("history", "test_loss", 0, to="nan"), "its test_loss is out of range"),
+            (set_in("history", "train_loss", 1, to="inf"), "its train_loss is out of range"),
+            (set_in("history", "test_accuracy", 0, to=1.1), "its test_accuracy is out of range"),
+            (
+                set_in("history", "test_accuracy", 1, to=0.5),
+                "its test_right does not fit its test_accuracy",
+            ),
+            (set_in("history", "step_loss", 2, to="nan"), "its step_loss is out of range"),
+            (set_in("history", "seconds", to=-1.0), "it took -1.0 seconds"),
+            (set_in("history", "seconds", to="nan"), "not JSON compliant"),
+            (set_in("history", "seconds", to="inf"), "not JSON compliant"),
+            (set_in("history", "diverged_at", to=3), "its train_loss goes on after it diverged"),
+            (
+                set_in("history", "diverged_at", to="x"),
+                "its diverged_at is 'x', expected one of 4 steps",
+            ),
+            (set_in("history", "diverged_at", to=True), "its diverged_at is True, expected one of"),
+            (set_in("history", "diverged_at", to=4), "its diverged_at is 4, expected one of"),
+            (set_in("history", "diverged_at", to=-1), "its diverged_at is -1, expected one of"),
+            (set_in("history", "test_right", "count", to=14), "it is not what was written"),
+            (
+                set_in("history", "test_right", "count", to=10**12),
+                "it has 16 bits, expected 1000000000000",
+            ),
+            (set_in("history", "test_right", "count", to=-1), "it has 16 bits, expected -1"),
+            (
+                set_in("history", "test_right", to={"count": 0, "bits": ""}),
+                "its test_right does not fit its test_accuracy",
+            ),
         ],
     )
     def test_what_this_run_cannot_have_left_counts_as_nothing_even_with_its_digest(
-        self, store, change, caplog
+        self, store, change, said, caplog
     ):
         path = store.path(RUN)
         path.write_text(rewritten(path.read_text(), change))
         assert found(store) is None
-        assert path.name in caplog.text
-        assert "None" not in caplog.text.replace("expected None", "")  # it is said what is wrong
+        (record,) = caplog.records
+        start = f"1 remembered runs in {store.folder} are damaged and are trained anew, such as "
+        assert record.getMessage().startswith(f"{start}{path.name}: ")
+        assert said in record.getMessage()
 
     @pytest.mark.parametrize(
         "changes",

@@ -2,9 +2,10 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pytest
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from bn_tutorial.networks.report import CODES, LEVELS, Finding, Report, Row, verdict
+from bn_tutorial.networks.report import CODES, LEVELS, Finding, Report, Row, shorten, verdict
 
 
 def report(count=1, level="error", **options):
@@ -24,6 +25,91 @@ def test_verdict_comes_first_and_the_worst_finding_next():
         "ERROR gamma-zero: a",
         "NOTE  eval-worse: b",
     ]
+
+
+WHOLE = f"""\
+SICK: it is
+Net: 2 layers
+           accuracy      loss
+eval mode    12.3 %      2.35  <- here
+new
+ERROR gamma-zero: worst
+      {"d" * 101}...
+ERROR gamma-zero: again
+WARN  last-batch: {"w" * 89}...
+      one detail
+      another
+WARN  eval-worse: x
+NOTE  dead-channels: few
+      of a note
+fix  cure(1)  # gamma-zero, last-batch
+fix  cure(2)  # eval-worse
+OK   one, two
+TRIAL FAILED  a: Error: b
+TRIAL FAILED  c: Error: d
+NOT CHECKED  three; four
+what a code means: Find the fault, at #fault-<code>"""
+
+
+def test_whole_report_is_laid_out_in_lines_that_say_what_each_part_is():
+    findings = [
+        Finding("note", "dead-channels", "few", ("c",), ("of a note",), "cure(3)"),
+        Finding("warning", "last-batch", "w" * 120, ("b",), ("one detail", "another"), "cure(1)"),
+        Finding("error", "gamma-zero", "worst", ("a",), ("d" * 120,), "cure(1)"),
+        Finding("error", "gamma-zero", "again", ("z",), (), "cure(1)"),
+        Finding("warning", "eval-worse", "x", (), (), "cure(2)"),
+    ]
+    whole = Report(
+        *("Net", "SICK: it is", "2 layers", findings),
+        rows=[Row("eval mode", 0.123, 2.3456, "<- here"), Row("new", None, None)],
+        sound=["one", "two"],
+        unchecked=["three", "four"],
+        failed=["a: Error: b", "c: Error: d"],
+    )
+    assert str(whole) == WHOLE
+    assert whole.codes == ["gamma-zero"] * 2 + ["last-batch", "eval-worse", "dead-channels"]
+    assert [found.code for found in whole.of_level("warning")] == ["last-batch", "eval-worse"]
+
+
+def test_room_that_is_left_goes_to_the_details_of_the_worst():
+    lines = str(report(9, sound=["s" * 60] * 5, unchecked=["u"])).splitlines()
+    assert len(lines) == 25
+    details = [number for number, line in enumerate(lines) if line.startswith("      ")]
+    assert details == [3, 4, 6, 7]  # of the first two findings, below each
+    assert [line[:5] for line in lines[14:]] == [
+        *(["ERROR"] + ["fix  "] * 6 + ["OK   ", "     ", "NOT C", "what "]),
+    ]
+    assert lines[22].endswith(", ...")
+
+
+def test_findings_without_a_line_of_their_own_are_counted_and_named_worst_first():
+    lines = str(report(len(CODES))).splitlines()
+    assert len(lines) == 25
+    shown = [line for line in lines if line.startswith("ERROR")]
+    hidden = [*CODES][len(shown) :]
+    (rest,) = (line for line in lines if line.startswith("and "))
+    assert rest.startswith(f"and {len(hidden)} more: {hidden[0]}, {hidden[1]}, ")
+    assert lines.index(rest) == 2 + len(shown)
+    (few,) = (line for line in str(report(17)).splitlines() if line.startswith("and "))
+    assert few == f"and 2 more: {[*CODES][15]}, {[*CODES][16]}"
+    assert "and " not in str(report(16)).replace("and where", "")
+
+
+def test_line_of_110_characters_is_left_whole():
+    finding = Finding("error", "gamma-zero", "s" * (110 - len("ERROR gamma-zero: ")))
+    assert str(Report("", "", "", [finding])).splitlines()[2].endswith("ss")
+
+
+def test_finding_names_nothing_by_default_and_the_section_that_explains_it():
+    finding = Finding("note", "gamma-zero", "a")
+    assert (finding.layers, finding.details, finding.remedy) == ((), (), "")
+    assert finding.label == "fault-gamma-zero"
+
+
+def test_many_names_are_cut_short_and_the_model_has_one():
+    assert shorten(["a", "", "c"]) == "a, the model itself, c"
+    assert shorten(iter("abcde"), 2) == "a, b and 3 more"
+    assert shorten([]) == ""
 
 
 @pytest.mark.parametrize("count", [0, 1, 5, 12, len(CODES)])
@@ -89,7 +175,13 @@ def test_table_shows_what_is_known():
         "           accuracy      loss",
         "eval mode    50.0 %       nan  <- here",
     ]
-    assert "accuracy" not in str(report(rows=[Row("eval mode", None, 3.0)]))
+    without = str(report(rows=[Row("eval", None, 3.0), Row("batch", None, 22.5, "better")]))
+    assert without.splitlines()[2:5] == [
+        "           loss",
+        "eval          3",
+        "batch      22.5  better",
+    ]
+    assert str(Report("Net", "HEALTHY", "2 layers", [])) == "HEALTHY\nNet: 2 layers"
 
 
 def test_plot_draws_a_bar_for_each_layer_and_hatches_the_sick_ones():
@@ -98,12 +190,35 @@ def test_plot_draws_a_bar_for_each_layer_and_hatches_the_sick_ones():
     bars = ax.containers[0]
     assert [bool(bar.get_hatch()) for bar in bars] == [False, True, True]
     assert [label.get_text() for label in ax.get_yticklabels()] == ["a", "b", "c"]
-    assert bars[2].get_width() == 0.4
+    assert [bar.get_width() for bar in bars] == [0.01, 0.4, 0.4]
+    assert [bar.get_y() + bar.get_height() / 2 for bar in bars] == pytest.approx([0, 1, 2])
+    assert all(0 < bar.get_height() < 1 for bar in bars)  # apart from each other
+    colors = [bar.get_facecolor() for bar in bars]
+    assert colors[0] != colors[1] == colors[2]
+    assert {to_rgb(bar.get_edgecolor()) for bar in bars} == {to_rgb("white")}
+    assert ax.lines[0].get_linestyle() == ":"
+    assert ax.get_yticks().tolist() == [0, 1, 2]
     assert ax.lines[0].get_xdata() == [0.05, 0.05]
     assert ax.yaxis_inverted()
     assert ax.get_xlabel() == "running statistics off, in standard deviations"
     with pytest.raises(ValueError, match="no running statistics"):
         report().plot()
+
+
+@pytest.mark.parametrize(("worst", "end"), [(0.01, 0.2), (0.3, 0.3)])
+def test_what_is_no_number_is_drawn_as_far_out_as_the_largest_and_well_past_the_threshold(
+    worst, end
+):
+    shifts = {"a": worst, "b": float("inf"), "c": float("nan")}
+    ax = report(shifts=shifts).plot(Figure().subplots())
+    assert [bar.get_width() for bar in ax.containers[0]] == [worst, end, end]
+    assert [bool(bar.get_hatch()) for bar in ax.containers[0]] == [worst > 0.05, True, True]
+
+
+def test_shift_of_the_threshold_itself_is_no_matter():
+    ax = report(shifts={"a": 0.2}, threshold=0.2).plot(Figure().subplots())
+    assert not ax.containers[0][0].get_hatch()
+    assert ax.lines[0].get_xdata() == [0.2, 0.2]
 
 
 def test_figure_of_its_own_has_room_for_each_layer():

@@ -1,0 +1,299 @@
+"""What the checks of settings and statistics say, word for word: it is all that a reader gets."""
+
+import pytest
+import torch
+from torch import nn, tensor
+
+from bn_tutorial.networks.checks_without_data import (
+    UPDATE,
+    Kept,
+    at_odds,
+    broken,
+    collapsed,
+    contradictory,
+    kept_by,
+    kept_in,
+    left,
+    never_gathered,
+    unevenly_counted,
+)
+from bn_tutorial.networks.report import Finding
+
+NAN, INF = torch.nan, torch.inf
+
+
+def kept(name="a", mean=(0.0, 0.5), var=(1.0, 2.0), counted=None, weight=None):
+    return Kept(name, tensor(mean), tensor(var), counted, weight)
+
+
+def gammas(*values, counted=3, name="a"):
+    return kept(name, counted=counted, weight=tensor(values))
+
+
+def for_all(code, what):
+    """A remedy that mends each layer of a finding."""
+    return f'for name in report.layers("{code}"): {what}'
+
+
+NONE_OF_THEM = ("training cannot show it: find what overflowed, then gather the statistics anew",)
+
+
+@pytest.mark.parametrize(
+    ("layers", "summary"),
+    [
+        (
+            [kept("a", (NAN, 0.0, 0.0, 0.0), (1.0, 1.0, -1.0, 1.0)), kept("b", var=(1.0, INF))],
+            "2 of 4 channels of a (0, 2) and of 1 more layers: eval mode is NaN from there on",
+        ),
+        (
+            [kept("", (0.0,) * 4, (-1.0,) * 4)],
+            "4 of 4 channels of the layer (0, 1, 2 and 1 more): eval mode is NaN from there on",
+        ),
+    ],
+)
+def test_statistics_that_are_none(layers, summary):
+    names = tuple(one.name for one in layers)
+    expected = Finding("error", "nan-statistics", summary, names, NONE_OF_THEM, UPDATE)
+    assert [*broken(layers)] == [expected]
+
+
+@pytest.mark.parametrize(
+    ("layers", "summary"),
+    [
+        (
+            [kept("a", (0.0, 4e5), (1.0, 1.0)), kept("b", (0.0,) * 3, (1.0, 1.0, 2e10))],
+            "a, b: 2e+11",
+        ),
+        ([kept("a", (0.0, 1e25), (1.0, 1.0))], "a: 1e+50"),  # more than single precision holds
+        ([kept("a", (0.0,) * 3, (1e-9, 1e-9, 2e7))], "a: 2e+07"),
+    ],
+)
+def test_huge_statistics(layers, summary):
+    names, _, size = summary.partition(": ")
+    summary = f"{names}: up to {size}, over 1e+10 times the layer's variance"
+    expected = Finding(
+        "error", "huge-statistics", summary, tuple(one.name for one in layers), remedy=UPDATE
+    )
+    assert [*broken(layers)] == [expected]
+
+
+def test_layer_with_huge_statistics_is_found_behind_one_with_none():
+    layers = [kept("a", (NAN, 0.0)), kept("b", (0.0, 4e5), (1.0, 1.0))]
+    assert [(found.code, found.layers) for found in broken(layers)] == [
+        ("nan-statistics", ("a",)),
+        ("huge-statistics", ("b",)),
+    ]
+
+
+def test_variance_of_zero_and_large_values_of_small_ones_are_not_broken():
+    assert not [*broken([kept(var=(0.0, 0.0)), kept("b", (0.0,) * 3, (1e-9, 1e-9, 9e6))])]
+
+
+def test_statistics_of_new_layers():
+    new = kept("a", (0.0,), (1.0,))
+    chance = kept("b", (5.0,), (1.0,), 0)  # of one channel, any number is possible
+    lost = kept("c", (5.0, 5.0), (1.0, 1.0), 0)
+    summary = "running_var is 1 in every channel of c, a"
+    why = ("never in train mode, or loaded or averaged without its buffers",)
+    assert [*never_gathered([new, chance, lost])] == [
+        Finding("error", "never-gathered", summary, ("c", "a"), why, UPDATE)
+    ]
+
+
+def test_statistics_that_were_lost_after_batches_were_counted():
+    layers = [kept("a", (1.0,), (1.0,), 7), kept("b", (5.0, 1.0), (1.0, 1.0), 9)]
+    summary = "running_var is 1 in every channel of all layers"
+    why = ("9 batches were counted, though: the buffers were lost afterwards",)
+    assert [*never_gathered(layers)] == [
+        Finding("error", "never-gathered", summary, ("a", "b"), why, UPDATE)
+    ]
+
+
+def test_gammas_that_let_nothing_pass():
+    passing = [
+        kept("without"),
+        kept("matrix", counted=3, weight=torch.zeros(2, 2)),
+        gammas(0.0, 0.0, counted=0, name="new"),
+        gammas(0.0, -1.0, 2e-3, 1.0, name="few"),
+    ]
+    layers = [
+        *passing,
+        gammas(0.0, 1e-3, -1e-3, 0.0, name="all"),
+        gammas(0.0, -1.0, 1e-4, 1.0, counted=None, name="half"),
+        gammas(0.0, 0.0, 0.0, counted=1, name="once"),
+    ]
+    why = ("no gradient reaches what comes before; was gamma decayed?",)
+    cure = for_all("gamma-zero", "nn.init.ones_(model.get_submodule(name).weight)")
+    whole, half = (
+        "all 4 gammas of all are at most 0.001: beta alone passes",
+        "2 of 4 gammas of half are at most 0.001",
+    )
+    once = "all 3 gammas of once are at most 0.001: beta alone passes"
+    assert [*collapsed(layers)] == [
+        Finding("warning", "gamma-zero", whole, ("all",), why, cure),
+        Finding("note", "gamma-zero", half, ("half",)),
+        Finding("warning", "gamma-zero", once, ("once",), why, cure),
+    ]
+
+
+def test_layers_that_counted_other_numbers_of_batches():
+    counts = {"a": None, "b": 5, "c": 10, "d": 10, "e": 0, "f": 5}
+    layers = [kept(name, counted=count) for name, count in counts.items()]
+    layers.append(kept("g", counted=10))
+    why = ("a multiple: called several times, or recomputed by checkpointing; less: frozen or new",)
+    summary = "b, f counted 5 batches, most layers 10"
+    expected = Finding("note", "uneven-counters", summary, ("b", "f"), why)
+    assert [*unevenly_counted(layers)] == [expected]
+    assert not [*unevenly_counted([kept("a"), kept("b", counted=0), kept("c", counted=5)])]
+
+
+def norm(**changes):
+    layer = nn.BatchNorm1d(3)
+    for name, value in changes.items():
+        setattr(layer, name, value)
+    return layer
+
+
+def contradictions(frozen=(), **layers):
+    return [*contradictory(layers, set(frozen))]
+
+
+@pytest.mark.parametrize(("momentum", "said", "meant"), [(0.9, "0.9", "0.1"), (1.0, "1", "0.1")])
+def test_momentum_of_another_library(momentum, said, meant):
+    code = "swapped-momentum"
+    expected = Finding(
+        "warning",
+        code,
+        f"{said} in a, b (over 0.5): the last batch alone counts",
+        ("a", "b"),
+        (f"PyTorch's weighs the new value: {said} elsewhere is {meant} here",),
+        for_all(code, f"model.get_submodule(name).momentum = {meant}"),
+    )
+    layers = {"a": norm(momentum=momentum), "b": norm(momentum=0.7), "c": norm(momentum=None)}
+    assert contradictions(**layers) == [expected]
+
+
+def test_momentum_of_zero():
+    code = "track-running-stats"
+    expected = Finding(
+        "warning",
+        code,
+        "momentum 0 in a, c: statistics are tracked and never move",
+        ("a", "c"),
+        ("in train mode the batch normalizes all the same",),
+        for_all(code, "model.get_submodule(name).momentum = 0.1"),
+    )
+    layers = {name: norm(momentum=0.0) for name in "abc"}
+    assert contradictions("b", **layers, d=norm(momentum=None)) == [expected]
+
+
+def test_statistics_that_are_not_tracked():
+    code = "track-running-stats"
+    old = Finding(
+        "warning",
+        code,
+        "track_running_stats is False in a, which has statistics: eval mode uses old ones",
+        ("a",),
+        remedy=for_all(code, "model.get_submodule(name).track_running_stats = True"),
+    )
+    without = Finding(
+        "warning",
+        "depends-on-the-batch",
+        "b without running statistics: the batch normalizes in eval mode",
+        ("b",),
+        ("made with track_running_stats=False? Make the layer with True and gather them",),
+    )
+    layers = {
+        "a": norm(track_running_stats=False),
+        "b": nn.BatchNorm1d(3, track_running_stats=False),
+        "c": nn.InstanceNorm1d(3),  # which normalizes each sample by itself
+    }
+    assert contradictions(**layers) == [old, without]
+
+
+def test_eps_that_is_zero():
+    layers = {
+        "a": nn.LayerNorm(3, eps=0),
+        "b": nn.GroupNorm(3, 3, eps=2e-8).half(),
+        "c": nn.LayerNorm(3, eps=2e-8),
+        "d": nn.LayerNorm(3, eps=4e-8).half(),
+        "e": nn.LayerNorm(3, eps=-1.0),
+    }
+    code = "eps-underflow"
+    expected = Finding(
+        "warning",
+        code,
+        "eps 0 in a, b, e is zero in its precision: a constant channel is 0/0",
+        ("a", "b", "e"),
+        remedy=for_all(code, "model.get_submodule(name).eps = 1e-5"),
+    )
+    assert contradictions(**layers) == [expected]
+
+
+def odds(model):
+    return [*at_odds(model, dict(model.named_children()))]
+
+
+def test_layer_in_train_mode_of_a_model_in_eval_mode():
+    model = nn.Sequential(nn.BatchNorm1d(3), nn.BatchNorm1d(3), nn.LayerNorm(3)).eval()
+    model[0].train()
+    model[2].train()  # which makes no difference to it
+    summary = (
+        "0 in train mode, the model in eval mode: predictions depend on the batch, and move the "
+        "statistics"
+    )
+    expected = Finding("error", "depends-on-the-batch", summary, ("0",), remedy="model.eval()")
+    assert odds(model) == [expected]
+
+
+def test_layers_that_are_frozen_by_half():
+    model = nn.Sequential(*(nn.BatchNorm1d(3) for _ in range(5)), nn.LayerNorm(3))
+    model[0].requires_grad_(False)
+    model[1].eval()
+    model[1].bias.requires_grad_(False)
+    model[2].eval().requires_grad_(False)  # wholly
+    model[3].weight.requires_grad_(False)  # meant, as beta learns
+    model[5].eval()
+    moving = Finding(
+        "warning",
+        "frozen-but-moving",
+        "0: requires_grad is False, but train mode moves the statistics",
+        ("0",),
+        ("and the batch normalizes; model.train() undoes eval(), so repeat it after each",),
+        for_all("frozen-but-moving", "model.get_submodule(name).eval()"),
+    )
+    half = Finding(
+        "warning",
+        "half-frozen",
+        "1: in eval mode, but gamma and beta learn",
+        ("1",),
+        remedy=for_all("half-frozen", "model.get_submodule(name).requires_grad_(False)"),
+    )
+    assert odds(model) == [moving, half]
+
+
+def test_layer_without_gamma_and_beta_is_not_frozen():
+    assert not odds(nn.Sequential(nn.BatchNorm1d(3, affine=False)))
+
+
+@pytest.mark.parametrize(
+    "read", [lambda net: kept_by(dict(net.named_children())), lambda net: kept_in(net.state_dict())]
+)
+def test_what_a_layer_keeps_is_read_from_it_and_from_its_state(read):
+    net = nn.Sequential(nn.BatchNorm1d(2), nn.Linear(2, 2), nn.BatchNorm1d(2, affine=False))
+    with torch.no_grad():
+        for name, value in (("running_mean", 3.0), ("running_var", 4.0), ("weight", 5.0)):
+            getattr(net[0], name).fill_(value)
+    net[0].num_batches_tracked += 7
+    net[2].num_batches_tracked = None
+    first, second = read(net)
+    assert (first.name, first.counted, second.name, second.counted) == ("0", 7, "2", None)
+    values = (first.mean, first.var, first.weight)
+    assert [one.tolist() for one in values] == [[3.0] * 2, [4.0] * 2, [5.0] * 2]
+    assert second.weight is None
+    assert not any(one.requires_grad for one in values)
+
+
+def test_initial_values_weigh_nothing_under_a_momentum_that_is_none():
+    assert [left(momentum, 3) for momentum in (0.0, -0.1, 1.0, 1.1)] == [0, 0, 0, 0]
+    assert left(0.5, 1) == 0.5
