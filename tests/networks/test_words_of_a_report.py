@@ -10,7 +10,7 @@ from bn_tutorial.networks.examine import examine, examine_state
 INPUTS = [torch.arange(64.0).reshape(32, 2) + number for number in range(5)]
 WHATEVER = "the statistics fit the activations, settings, modes, batches: examine()"
 EXPLAINED = "what a code means: Find the fault, at #fault-<code>"
-UPDATE = "torch.optim.swa_utils.update_bn(loader, model)"
+UPDATE = "torch.optim.swa_utils.update_bn(loader, model, next(model.parameters()).device)"
 
 
 @pytest.fixture
