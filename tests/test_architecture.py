@@ -76,7 +76,10 @@ PARTS = {
     "lab/workers.py": "pool",
     "networks/trials.py": "examine",
 }
-WHOLES = {"pytorch_samples", "onnx_nodes"}  # tests of a whole wing
+WHOLES = {  # tests of a whole wing, and of all that modules say
+    *("pytorch_samples", "onnx_nodes"),
+    *("words_of_a_report", "words_with_data", "words_without_data"),
+}
 
 
 @pytest.mark.parametrize("name", [name for name in MODULES if not name.endswith("__init__.py")])
