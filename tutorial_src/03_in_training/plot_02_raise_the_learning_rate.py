@@ -221,10 +221,9 @@ def failing(tuning, network):
 # that failed. ``tune`` trains them with the seeds of the tuning and chooses: of all rates that
 # cannot be told from the best, the smallest. (Not told from the best: the mean validation accuracy
 # is at most one *standard error* below it, the standard deviation over the seeds divided by the
-# square root of their number.) A rung that is five points behind the best with the first of these
-# seeds is not trained with the others. ``judge`` trains the arms with new seeds: at the chosen
-# rate, and at others that chance could have chosen, so that the intervals can be widened by what
-# another choice would have changed.
+# square root of their number.) ``judge`` trains the arms with new seeds: at the chosen rate, and at
+# others that chance could have chosen, so that the intervals can be widened by what another choice
+# would have changed.
 
 fine = {}
 for network, runs in coarse.items():
@@ -365,10 +364,9 @@ axes[1, 0].set_title("largest usable rate", fontsize=11)
 
 # %%
 # In the main figure, the upper panels show means over the seeds of the tuning, on the validation
-# images (of a rung that was given up, the only one); a line ends where a seed diverges. Its colour
-# is that of its arm below. Dashed lines have PyTorch's initial weights, solid ones have good
-# weights. In the lower panels each bar reaches to the geometric mean of the largest usable rates,
-# and a stroke stands for a seed of the comparison.
+# images; a line ends where a seed diverges. Its colour is that of its arm below. Dashed lines have
+# PyTorch's initial weights, solid ones have good weights. In the lower panels each bar reaches to
+# the geometric mean of the largest usable rates, and a stroke stands for a seed of the comparison.
 #
 # How much larger?
 # ----------------
