@@ -25,8 +25,8 @@ behind it changes the test accuracy of a sigmoid network by
 :finding:`after - before, sigmoid, default weights`. With good ones it changes it by
 :finding:`after - before, ReLU, good weights` with ReLU and by
 :finding:`after - before, sigmoid, good weights` with sigmoids; whether the nonlinearity decides was
-not compared. If the layer follows a linear map directly, the
-bias of that map does nothing: leave it out.
+not compared. If the layer follows a linear map directly, the bias of that map does nothing: leave
+it out.
 
 .. lead-figure::
 
