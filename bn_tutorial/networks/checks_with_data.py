@@ -371,13 +371,14 @@ def several(trials: Trials) -> Iterator[Finding]:
             continue
         distance, noise = apart(seen.calls)
         if distance > max(APART, NOISE * noise):
+            remedy = "a layer of its own for each use, with one gamma and beta"
             yield Finding(
                 "error" if gap(trials).matters else "warning",
                 "several-distributions",
                 f"{name or 'the layer'} is called {seen.most_calls} times a pass, on inputs up to "
                 f"{distance:.1f} sigma apart ({APART:g} matter): one running average fits none",
                 (name,),
-                (f"a layer of its own for each use, with one gamma and beta; {gap(trials).words}",),
+                ("; ".join(filter(None, (remedy, gap(trials).words))),),
             )
 
 

@@ -169,11 +169,12 @@ def unevenly_counted(kept: list[Kept]) -> Iterator[Finding]:
         return
     usual = counts.most_common(1)[0][0]
     odd = {one.name: one.counted for one in kept if one.counted and one.counted != usual}
-    first = next(iter(odd.values()))
+    low, high = min(odd.values()), max(odd.values())
     yield Finding(
         "note",
         "uneven-counters",
-        f"{shorten(odd)} counted {first} batches, most layers {usual}",
+        f"{shorten(odd)} counted {low if low == high else f'{low} to {high}'} batches, "
+        f"most layers {usual}",
         tuple(odd),
         ("a multiple: called several times, or recomputed by checkpointing; less: frozen or new",),
     )
@@ -210,13 +211,15 @@ def contradictory(layers: Mapping[str, nn.Module], frozen: set[str]) -> Iterator
     swapped = [name for name, momentum in momenta.items() if (momentum or 0) > SWAPPED]
     if swapped:
         momentum = momenta[swapped[0]] or 0.0
-        meant = f"{1 - momentum:.3g}" if momentum < 1 else "0.1"
+        meant, why = f"{1 - momentum:.3g}", f"{momentum:g} elsewhere is {1 - momentum:.3g} here"
+        if momentum >= 1:  # of no library; a layer like that forgets all but the last batch
+            meant, why = "0.1", "the usual is 0.1"
         yield Finding(
             "warning",
             "swapped-momentum",
             f"{momentum:g} in {shorten(swapped)} (over {SWAPPED:g}): the last batch alone counts",
             tuple(swapped),
-            (f"PyTorch's weighs the new value: {momentum:g} elsewhere is {meant} here",),
+            (f"PyTorch's weighs the new value: {why}",),
             'for name in report.layers("swapped-momentum"): '
             f"model.get_submodule(name).momentum = {meant}",
         )

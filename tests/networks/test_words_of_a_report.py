@@ -36,6 +36,7 @@ class TestState:
             lambda state: {"epoch": 3, "state_dict": state},
             lambda state: {"model_state_dict": state},
             lambda state: {"model": {"module": state}},
+            lambda state: {"net": {"module": state}, "model": 3},
             lambda state: {"net": state},
             lambda state: {"network": state, "optimizer": {}},
         ],
@@ -60,7 +61,7 @@ class TestState:
             "averaged weights?",
             "WARN  stale-statistics: 9 batches counted in 0, 1: at momentum 0.1 the initial 0 and "
             "1 weigh 39 %",
-            "NOTE  uneven-counters: 1, 2 counted 28 batches, most layers 9",
+            "NOTE  uneven-counters: 1, 2 counted 28 to 60 batches, most layers 9",
             "      a multiple: called several times, or recomputed by checkpointing; less: frozen "
             "or new",
             f"fix  {UPDATE}  # averaged-weights",

@@ -144,6 +144,8 @@ def test_layers_that_counted_other_numbers_of_batches():
     summary = "b, f counted 5 batches, most layers 10"
     expected = Finding("note", "uneven-counters", summary, ("b", "f"), why)
     assert [*unevenly_counted(layers)] == [expected]
+    (wider,) = unevenly_counted([*layers, kept("h", counted=40), kept("i", counted=10)])
+    assert wider.summary == "b, f, h counted 5 to 40 batches, most layers 10"
     assert not [*unevenly_counted([kept("a"), kept("b", counted=0), kept("c", counted=5)])]
 
 
@@ -158,16 +160,19 @@ def contradictions(frozen=(), **layers):
     return [*contradictory(layers, set(frozen))]
 
 
-@pytest.mark.parametrize(("momentum", "said", "meant"), [(0.9, "0.9", "0.1"), (1.0, "1", "0.1")])
-def test_momentum_of_another_library(momentum, said, meant):
+@pytest.mark.parametrize(
+    ("momentum", "said", "why"),
+    [(0.9, "0.9", "0.9 elsewhere is 0.1 here"), (1.0, "1", "the usual is 0.1")],
+)
+def test_momentum_of_another_library(momentum, said, why):
     code = "swapped-momentum"
     expected = Finding(
         "warning",
         code,
         f"{said} in a, b (over 0.5): the last batch alone counts",
         ("a", "b"),
-        (f"PyTorch's weighs the new value: {said} elsewhere is {meant} here",),
-        for_all(code, f"model.get_submodule(name).momentum = {meant}"),
+        (f"PyTorch's weighs the new value: {why}",),
+        for_all(code, "model.get_submodule(name).momentum = 0.1"),
     )
     layers = {"a": norm(momentum=momentum), "b": norm(momentum=0.7), "c": norm(momentum=None)}
     assert contradictions(**layers) == [expected]
