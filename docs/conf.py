@@ -85,7 +85,8 @@ sphinx_gallery_conf = {
     "default_thumb_file": "_static/stamp.svg",  # of a page without a figure; see experiments.py
     "reset_modules": (
         *("matplotlib", "gallery_figures.use_site_style"),
-        *("experiments.compute_on_one_thread", "gallery_state.finish"),
+        *("experiments.take_a_share", "experiments.compute_on_one_thread"),
+        "gallery_state.finish",
     ),
     "reset_modules_order": "both",  # after a script, too, when all of its files are written
     "capture_repr": (),  # a script prints what it wants to show
@@ -93,7 +94,8 @@ sphinx_gallery_conf = {
     "show_signature": False,
     "write_computation_times": False,  # that page loads scripts from other hosts
     "min_reported_time": float("inf"),  # a time on a page would differ at each build
-    "parallel": False,  # the runs of a script use all cores already
+    "parallel": False,  # unless many scripts run: see experiments.py
+    "remove_config_comments": True,
 }
 colab_site = ""  # "owner/name/blob/branch" where GitHub has the built site: see _ext/take_along.py
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,8 @@ def narrow(figure: Figure) -> None:
     """Lay a figure out for a telephone: its panels below each other, those of a column in a row.
 
     Of four and more columns, two stay side by side. Labels that panels shared are repeated where
-    they are needed; long names of rows stand above the rows; a legend beside the panels is above.
+    they are needed; long names of rows stand above the rows, and names below a panel are turned
+    where they run into each other; a legend beside the panels is above.
 
     Parameters
     ----------
@@ -69,6 +71,9 @@ def narrow(figure: Figure) -> None:
     _place(figure, list(panels.values()), columns, heights)
     _legends_above(figure)
     figure.draw_without_rendering()  # now the panels have their sizes
+    for ax in panels.values():
+        _tilt(ax, gap=figure.dpi / 24)  # three points
+    figure.draw_without_rendering()
     for ax in panels.values():
         spread_labels(ax)
 
@@ -183,6 +188,15 @@ def _name_rows_above(ax: Axes, names: Sequence[Text], beside: Mapping[float, Ann
     bottom, top = ax.get_ylim()
     ax.set_ylim(top=top + 0.2 * np.sign(top - bottom))  # for the first name
     return len(names) * (ROW + LINE * (lines - 1)) + 0.6
+
+
+def _tilt(ax: Axes, gap: float) -> None:
+    """Turn the names below a panel where they come closer to each other than a gap, in pixels."""
+    boxes = [name.get_window_extent() for name in ax.get_xticklabels() if name.get_text()]
+    if any(left.x1 + gap > right.x0 for left, right in pairwise(boxes)):
+        ax.tick_params(axis="x", labelrotation=40)
+        for name in ax.get_xticklabels():
+            name.set(ha="right", rotation_mode="anchor")
 
 
 def _legends_above(figure: Figure) -> None:

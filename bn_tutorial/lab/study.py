@@ -20,9 +20,11 @@ from bn_tutorial.lab.training import CURVES, History
 Key = TypeVar("Key", bound=Hashable)
 Setting = TypeVar("Setting", bound=Hashable)
 Array = npt.NDArray[np.float64]
+Places = npt.NDArray[np.intp]
 
+_FAR = {"accuracy": 5.0, "loss": 0.1}  # points or nat behind the best, to be given up
 _RESAMPLES = 400  # of seeds and images, to see which choices chance could have made
-_WIDENED = 2  # times that an end of a bracket is moved, by half a decade each
+_WIDENED, _MOVED = 2, 0.5  # times that an end of a bracket is moved, and by how many decades
 _PLAUSIBLE = 0.1  # a setting chosen in so many resamples is one that could have been chosen
 _OTHERS = 3  # seeds with which settings are judged that were not chosen, but could have been
 
@@ -68,7 +70,7 @@ class Study(Generic[Key]):
             return Outcome(values)
         if part == "train":
             return Outcome(100 * values)
-        right = [getattr(history, f"{part}_right") for history in self.histories[arm]]
+        right = [history.test_right for history in self.histories[arm]]
         return Outcome(100 * values, 100 * np.array(right, dtype=np.float32))
 
     def diverged(self, arm: Key) -> int:
@@ -89,7 +91,7 @@ def study(
     arms : mapping to RunSpec, ConvSpec or ResidualSpec
         The settings, by any name. The seeds that they carry are replaced.
     data : Dataset
-        What to train and to test on.
+        What to train and to test on; a validation set is left alone.
     seeds : iterable of int
         At least five for a comparison.
     **options
@@ -116,13 +118,20 @@ def study(
     (3, 2)
     """
     seeds = tuple(seeds)
-    runs = [
-        replace(arm, model_seed=seed, config=replace(arm.config, seed=seed))
-        for arm in arms.values()
-        for seed in seeds
-    ]
-    histories = iter(run_all(runs, data, **options))
+    runs = [_seeded(arm, seed) for arm in arms.values() for seed in seeds]
+    histories = iter(run_all(runs, _tested_only(data), **options))
     return Study({name: list(islice(histories, len(seeds))) for name in arms}, seeds)
+
+
+def _seeded(arm: Spec, seed: int) -> Spec:
+    return replace(arm, model_seed=seed, config=replace(arm.config, seed=seed))
+
+
+def _tested_only(data: Dataset) -> Dataset:
+    """Return the data without a validation set, of which a comparison makes no use."""
+    if data.validation is None:
+        return data
+    return replace(data, validation=None, digest=f"{data.digest}, left alone")
 
 
 def curves(histories: Iterable[History], quantity: str) -> Array:
@@ -171,9 +180,9 @@ class Tuning(Generic[Key, Setting]):
     ----------
     ladders : mapping of arms to mappings of settings to RunSpec
         What was tried; the settings in increasing order.
-    scores : mapping of arms to mappings of settings to ndarray, shape (seeds,)
+    scores : mapping of arms to mappings of settings to ndarray, shape (seeds,) or (1,)
         On the validation images: accuracy in percent, or minus the loss in nat. nan where a run
-        diverged.
+        diverged. Of a setting that was given up there is the first seed's alone.
     shares : mapping of arms to mappings of settings to float
         In which share of resamples, of seeds and images, a setting would have been chosen.
     seeds : tuple of int
@@ -187,8 +196,7 @@ class Tuning(Generic[Key, Setting]):
 
     def chosen(self, arm: Key) -> Setting:
         """Return the setting that was chosen for an arm."""
-        settings = list(self.scores[arm])
-        return settings[choose(np.array([self.scores[arm][setting] for setting in settings]))]
+        return list(self.scores[arm])[choose(_filled(self.scores[arm]))]
 
     def remarks(self, arm: Key, *names: str) -> list[str]:
         """Say what a reader must know of a choice: ends of the ladder, diverged settings.
@@ -266,7 +274,9 @@ def tune(
     """Try settings on the validation images, with seeds that nothing is reported on.
 
     The rule of one standard error: the smallest setting whose mean score is at most one standard
-    error of the best mean below it. Settings that diverge with some seed are not chosen.
+    error of the best mean below it. Settings that diverge with some seed are not chosen. A setting
+    that is 5 points or 0.1 nat behind the best with the first seed is given up: the other seeds are
+    spent where they can decide something.
 
     Parameters
     ----------
@@ -289,21 +299,59 @@ def tune(
     Raises
     ------
     ValueError
-        If every setting of an arm diverged with some seed.
+        If the data have no validation set, or if every setting of an arm diverged with some seed.
     """
-    grid = {(arm, setting): run for arm in ladders for setting, run in ladders[arm].items()}
-    tried = study(grid, data, seeds, **options)
-    sign = 1 if quantity == "accuracy" else -1
+    tried = _race(ladders, data, tuple(seeds), quantity, **options)
     scores, shares = {}, {}
     for arm, ladder in ladders.items():
-        ends = [tried.last((arm, setting), f"validation_{quantity}") for setting in ladder]
-        table = sign * np.array([end.values for end in ends])
+        scores[arm] = {setting: _score(tried, (arm, setting), quantity) for setting in ladder}
+        table, right = _filled(scores[arm]), None
         if not bool(np.any(np.isfinite(table).all(axis=1))):
             raise ValueError(f"every setting of {arm} diverged: {list(ladder)}")
-        right = None if quantity == "loss" else np.array([end.right for end in ends])
-        scores[arm] = dict(zip(ladder, table, strict=True))
+        if quantity == "accuracy":
+            right = [tried.last((arm, setting)).right for setting in ladder]
         shares[arm] = dict(zip(ladder, _resampled(table, right).tolist(), strict=True))
     return Tuning(ladders, scores, shares, tried.seeds)
+
+
+def _race(
+    ladders: Ladders[Key, Setting],
+    data: Dataset,
+    seeds: tuple[int, ...],
+    quantity: str,
+    **options: Any,
+) -> Study[tuple[Key, Setting]]:
+    """Train every setting with the first seed, and with the others what is not far behind.
+
+    The validation images stand in the place of the test images, which no such run sees.
+    """
+    if data.validation is None:
+        raise ValueError(f"{data.title} has no validation set to choose settings by")
+    data = replace(data, test=data.validation, digest=f"{data.digest}, validated")
+    grid = {(arm, setting): run for arm in ladders for setting, run in ladders[arm].items()}
+    first = study(grid, data, seeds[:1], **options)
+    near = dict[tuple[Key, Setting], Spec]()
+    for arm, ladder in ladders.items():
+        ends = {setting: _score(first, (arm, setting), quantity)[0] for setting in ladder}
+        least = np.nanmax([-math.inf, *ends.values()]) - _FAR[quantity]
+        near |= {(arm, s): run for s, run in ladder.items() if ends[s] >= least}  # nan is not
+    others = study(near, data, seeds[1:], **options)
+    histories = {key: first.histories[key] + others.histories.get(key, []) for key in grid}
+    return Study(histories, seeds)
+
+
+def _score(tried: Study[Key], key: Key, quantity: str) -> Array:
+    """Return how well a setting does with each seed: the higher the better."""
+    sign = 1 if quantity == "accuracy" else -1
+    return sign * tried.last(key, f"test_{quantity}").values
+
+
+def _filled(scores: Mapping[Setting, Array]) -> Array:
+    """Return the scores of all settings, shape (settings, seeds); nan of seeds that were spared."""
+    filled = np.full((len(scores), max(map(len, scores.values()))), np.nan)
+    for row, known in zip(filled, scores.values(), strict=True):
+        row[: len(known)] = known
+    return filled
 
 
 def choose(scores: Array) -> int:
@@ -312,7 +360,7 @@ def choose(scores: Array) -> int:
     Parameters
     ----------
     scores : ndarray, shape (settings, seeds)
-        The higher the better; nan where a run diverged, which excludes its setting.
+        The higher the better; nan where a run diverged or was spared, which excludes its setting.
 
     Returns
     -------
@@ -330,20 +378,25 @@ def choose(scores: Array) -> int:
     return int(np.argmax(means >= means[best] - error))  # nan is not
 
 
-def _resampled(scores: Array, right: npt.NDArray[np.float32] | None) -> Array:
+def _resampled(scores: Array, right: Sequence[npt.NDArray[Any] | None] | None) -> Array:
     """Return how often each setting would have been chosen from other seeds and images."""
     rng = np.random.default_rng(0)
     settings, count = scores.shape
-    sound = np.isfinite(scores).all(axis=1)
+    sound = np.flatnonzero(np.isfinite(scores).all(axis=1))
+    by_image = (
+        None
+        if right is None
+        else np.array([right[row] for row in sound.tolist()], dtype=np.float32)
+    )
     votes = np.zeros(settings)
     for _ in range(_RESAMPLES):
         drawn = rng.integers(count, size=count)
-        table = scores[:, drawn]
-        if right is not None:
-            images = right.shape[2]
+        table = scores[np.ix_(sound, drawn)]
+        if by_image is not None:
+            images = by_image.shape[2]
             weights = rng.multinomial(images, np.full(images, 1 / images)) / images
-            table = (right[:, drawn] @ weights.astype(np.float32)).astype(np.float64)
-        votes[choose(np.where(sound.reshape(-1, 1), table, np.nan))] += 1
+            table = (by_image[:, drawn] @ weights.astype(np.float32)).astype(np.float64)
+        votes[sound[choose(table)]] += 1
     return votes / _RESAMPLES
 
 
@@ -496,7 +549,8 @@ def largest_usable(
         Test accuracy, in percent, from which on a setting counts as usable.
     between : tuple of two floats
         Decimal logarithms: the network trains at the first with every seed, at the second with
-        none. For seeds of which that is not so the end is moved outwards, up to a decade.
+        none. For seeds of which that is not so the end is moved outwards, up to a decade. An end
+        is tried only where the bisection comes to it.
     resolution : float
         In decades: how wide the bracket may be at the end.
     **options
@@ -517,32 +571,32 @@ def largest_usable(
     -----
     Between usable and not there may be more than one border. The bisection finds one of them.
     """
-    low, high = (np.full(len(seeds), float(decade)) for decade in between)
+    ends = np.repeat(np.array([between], dtype=np.float64).T, len(seeds), axis=1)
+    known = np.full(ends.shape, False)  # whether a run has shown what is said of an end
 
-    def usable(decades: Array) -> npt.NDArray[np.bool_]:
-        specs = [run(float(10**decade)) for decade in decades]
-        paired = [
-            replace(spec, model_seed=seed, config=replace(spec.config, seed=seed))
-            for spec, seed in zip(specs, seeds, strict=True)
-        ]
-        found = [history.test_accuracy[-1] for history in run_all(paired, data, **options)]
-        return 100 * np.array(found) >= level  # nan is not
+    def usable(decades: Array, places: Places) -> npt.NDArray[np.bool_]:
+        tried = zip(decades, places, strict=True)
+        runs = [_seeded(run(float(10**decade)), seeds[place]) for decade, place in tried]
+        histories = run_all(runs, _tested_only(data), **options)
+        return 100 * np.array([h.test_accuracy[-1] for h in histories]) >= level  # nan is not
 
-    for ends, wanted, outward in ((low, True, -0.5), (high, False, 0.5)):
-        wrong = usable(ends) != wanted
-        for _ in range(_WIDENED):  # a seed may differ from those that the bracket was found with
-            if wrong.any():
-                ends += np.where(wrong, outward, 0.0)
-                wrong = usable(ends) != wanted
-        if wrong.any():
-            which = [seed for seed, bad in zip(seeds, wrong, strict=True) if bad]
-            state = "not usable at" if wanted else "still usable at"
-            raise BracketError(f"seeds {which} are {state} 10 to the {ends[wrong][0]:g}")
-    while (high - low).max() > resolution * (1 + 1e-9):
-        middle = (low + high) / 2
-        good = usable(middle)
-        low, high = np.where(good, middle, low), np.where(good, high, middle)
-    return np.asarray((low + high) / 2, dtype=np.float64)
+    for widened in range(_WIDENED + 1):
+        while (wide := np.flatnonzero(ends[1] - ends[0] > resolution * (1 + 1e-9))).size:
+            middle = ends[:, wide].mean(axis=0)
+            moved = np.where(usable(middle, wide), 0, 1)
+            ends[moved, wide], known[moved, wide] = middle, True
+        # A seed may differ from those that the bracket was found with: then the border is outside.
+        for side, state in enumerate(("not usable", "still usable")):
+            places = np.flatnonzero(~known[side])
+            wrong = places[usable(ends[side, places], places) == bool(side)]
+            if wrong.size and widened == _WIDENED:
+                which, end = [seeds[place] for place in wrong], ends[side, wrong[0]]
+                raise BracketError(f"seeds {which} are {state} at 10 to the {end:g}")
+            known[side, places] = True
+            ends[1 - side, wrong], known[1 - side, wrong] = ends[side, wrong], True
+            ends[side, wrong] += _MOVED if side else -_MOVED
+            known[side, wrong] = False
+    return np.asarray(ends.mean(axis=0), dtype=np.float64)
 
 
 def steps_to(level: float, accuracies: Array, evaluate_every: int) -> Array:

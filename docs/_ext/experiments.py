@@ -6,6 +6,10 @@ executed pages. Where it is another than last time, the script runs again; one t
 a killed build left out, is simply not done yet and runs in the next build.
 ``BN_TUTORIAL_ONLY=03_in_training/plot_01`` runs the scripts whose names begin so, and leaves the
 others as they are until a full build.
+
+Where there are more scripts to run than cores, two of them run at a time, each with half of the
+cores: one trains while the other draws. One that takes times says ``sphinx_gallery_parallel =
+False``, and runs alone.
 """
 
 from __future__ import annotations
@@ -13,12 +17,16 @@ from __future__ import annotations
 import logging as standard
 import os
 import re
+import warnings
+from functools import cache
+from multiprocessing import current_process
 from pathlib import Path
 from typing import Any
 
 import build_data
 import executed_pages
 import gallery_state as state
+import joblib
 from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.errors import ConfigError
@@ -26,9 +34,11 @@ from sphinx.util import logging
 
 from bn_tutorial import fingerprint
 from bn_tutorial.fingerprint import Sources
+from bn_tutorial.lab.workers import end_with
 
 logger = logging.getLogger(__name__)
 
+AT_A_TIME = 2
 SCRAPER = Path(__file__).with_name("gallery_figures.py")
 
 
@@ -65,6 +75,11 @@ def prepare(app: Sphinx, config: Config) -> None:
         marks[script] = mark
     state.remove_leftovers(scripts, gallery)
     gallery.mkdir(exist_ok=True)
+    waiting = [script for script in chosen if not state.is_current(script, source, gallery)]
+    cores = joblib.cpu_count()
+    config.sphinx_gallery_conf["parallel"] = AT_A_TIME if len(waiting) > cores > 1 else False
+    # joblib replaces a process that has grown, between two scripts; it need not warn of that.
+    warnings.filterwarnings("ignore", "A worker stopped", UserWarning)
     # Last, so that a build that is killed before it has forgotten too much, not too little.
     kept = {script: marks[script] for script in scripts if script in marks}
     fingerprint.write_signed(stamp, {"marks": kept, "wishes": wished, "data": data})
@@ -104,6 +119,21 @@ def compute_on_one_thread(_conf: dict[str, Any], _script: str | None) -> None:
     import torch  # only where a script runs: it takes seconds
 
     torch.set_num_threads(1)
+
+
+def take_a_share(_conf: dict[str, Any], _script: str | None) -> None:
+    """Set up a process that runs scripts while another one does."""
+    if current_process().name.startswith("Loky"):
+        share_cores()
+
+
+@cache
+def share_cores() -> None:
+    """Leave half of the cores to the other process, and end with the build, whatever ends that."""
+    os.environ["LOKY_MAX_CPU_COUNT"] = str(max(1, joblib.cpu_count() // AT_A_TIME))
+    number = int(current_process().name.rpartition("-")[2])
+    os.environ["TQDM_POSITION"] = str(number % AT_A_TIME)  # a line for each bar
+    end_with(os.getppid())
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

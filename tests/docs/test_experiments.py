@@ -7,6 +7,7 @@ from types import ModuleType, SimpleNamespace
 
 import experiments
 import pytest
+from joblib.externals.loky import get_reusable_executor
 from sphinx.errors import ConfigError, SphinxError
 from sphinx.testing.util import SphinxTestApp
 
@@ -39,6 +40,13 @@ def unused():
 with pathlib.Path({log!r}).open("a") as log:
     print("{name}", os.environ["BN_TUTORIAL_DATASET"], file=log)
 '''
+
+
+WHERE_IT_RUNS = """
+import joblib
+
+pathlib.Path({!r}).write_text(f"{{os.getppid()}} {{joblib.cpu_count()}}")
+"""
 
 
 STUDY = """
@@ -221,6 +229,30 @@ def test_home_folder_of_nobody_ends_the_build_with_a_sentence(site, monkeypatch,
     monkeypatch.setenv(variable, "~nosuchuser/data")
     with pytest.raises(ConfigError, match=f"^{variable} is '~nosuchuser/data', but there is no"):
         site.build()
+
+
+@pytest.mark.usefixtures("no_workers_left")
+def test_many_scripts_run_two_at_a_time_with_half_of_the_cores_each(site, monkeypatch):
+    monkeypatch.setattr(experiments.joblib, "cpu_count", lambda: 2)
+    conf = CONF.replace('("gallery_state', '("experiments.take_a_share", "gallery_state')
+    site.write("docs/conf.py", conf.replace('"after"', '"both"'))
+    names = ("plot_01_x", "plot_02_x", "plot_03_x")
+    for name, alone in zip(names, ("", "", "# sphinx_gallery_parallel = False\n"), strict=True):
+        site.script("01_a", name, alone + WHERE_IT_RUNS.format(str(site.root / name)))
+    site.build()
+    assert "(with parallel=2)" in site.said
+    build, cores = zip(*((site.root / name).read_text().split() for name in names), strict=True)
+    assert build == (str(os.getpid()), str(os.getpid()), str(os.getppid()))  # the last one in it
+    assert cores[:2] == ("1", "1")
+    site.script("01_a", "plot_01_x", "# another")
+    assert site.build() == ["plot_01_x mnist"]
+    assert "parallel" not in site.said  # it has all cores
+
+
+@pytest.fixture
+def no_workers_left():
+    yield
+    get_reusable_executor().shutdown(wait=True)
 
 
 def test_every_script_computes_on_one_thread_whatever_the_last_one_set():

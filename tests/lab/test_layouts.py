@@ -201,6 +201,22 @@ def test_numbers_stay_beside_their_axis():
     assert not axes[0, 0].texts
 
 
+@pytest.mark.parametrize(
+    ("names", "turned"),
+    [
+        (("clean", "brightness", "contrast", "noise", "blur", "shift", "inversion"), 40),
+        (("a", "b", "c"), 0),
+    ],
+)
+def test_names_below_a_panel_are_turned_where_they_run_into_each_other(names, turned):
+    figure, ax = figures.new_figure(alt="Points above names.", width=7.2)
+    ax.plot(range(len(names)), range(len(names)), "o")
+    ax.set_xticks(range(len(names)), names)
+    layouts.narrow(figure)
+    assert {label.get_rotation() for label in ax.get_xticklabels()} == {turned}
+    assert overhang(figure) <= 0
+
+
 @pytest.mark.parametrize("loc", ["outside upper left", "outside right center"])
 @pytest.mark.parametrize("labels", [["a", "b", "c"], ["a label of many words"] * 3])
 def test_legend_stands_above_the_panels_within_the_figure(loc, labels):

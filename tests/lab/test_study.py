@@ -54,14 +54,17 @@ class TestStudy:
 
     def test_last_evaluation_is_in_percent_with_the_images_that_were_right(self, held_out):
         results = study({"a": make_run("batch")}, held_out, seeds=range(2), workers=1)
-        for part in ("test", "validation"):
-            outcome = results.last("a", f"{part}_accuracy")
-            expected = 100 * results.curve("a", f"{part}_accuracy")[:, -1]
-            assert outcome.values.tolist() == expected.tolist()
-            np.testing.assert_allclose(outcome.right.mean(axis=1), expected, rtol=1e-5)
+        outcome = results.last("a")
+        expected = 100 * results.curve("a", "test_accuracy")[:, -1]
+        assert outcome.values.tolist() == expected.tolist()
+        np.testing.assert_allclose(outcome.right.mean(axis=1), expected, rtol=1e-5)
         assert results.last("a", "test_loss").right is None
         assert results.last("a", "train_accuracy").right is None
         assert results.last("a", "train_accuracy").values.max() > 1
+
+    def test_comparison_makes_no_use_of_the_images_that_settings_are_chosen_by(self, held_out):
+        results = study({"a": make_run("batch")}, held_out, seeds=range(2), workers=1)
+        assert results.curve("a", "validation_accuracy").size == 0
 
     def test_diverged_runs_are_counted_and_have_no_number(self, data):
         results = study({"a": make_run("batch", lr=1e38)}, data, seeds=range(2), workers=1)
@@ -116,17 +119,64 @@ def ladders():
 class TestTune:
     def test_scores_are_those_of_the_validation_images(self, held_out):
         tuning = tune(ladders(), held_out, (7, 8), workers=1)
-        again = study({"a": make_run("batch", lr=0.3)}, held_out, (7, 8))
-        expected = again.last("a", "validation_accuracy").values
-        assert tuning.scores["batch"][0.3].tolist() == expected.tolist()
+        runs = [study_module._seeded(make_run("batch", lr=0.3), seed) for seed in (7, 8)]
+        expected = [100 * h.validation_accuracy[-1] for h in run_all(runs, held_out, workers=1)]
+        assert tuning.scores["batch"][0.3].tolist() == expected
         assert math.isnan(tuning.scores["batch"][1e38].mean())
         assert tuning.chosen("batch") in (0.01, 0.3)
 
+    def test_test_images_are_not_looked_at(self, held_out):
+        other = dataclasses.replace(held_out, test=held_out.test[:1], digest="of other test images")
+        scores = [tune(ladders(), data, (7, 8), workers=1).scores for data in (held_out, other)]
+        np.testing.assert_equal(*scores)
+
+    def test_data_without_a_validation_set_are_refused(self, data):
+        with pytest.raises(ValueError, match="noise has no validation set"):
+            tune(ladders(), data, (7, 8))
+
     def test_by_loss_the_lowest_is_chosen(self, held_out):
         tuning = tune(ladders(), held_out, (7, 8), quantity="loss", workers=1)
-        scores = np.array([*tuning.scores[None].values()])
-        assert list(tuning.scores[None]).index(tuning.chosen(None)) == choose(scores)
-        assert np.nanmax(scores) < 0
+        scores = tuning.scores[None]
+        place = choose(study_module._filled(scores))
+        assert tuning.chosen(None) == list(scores)[place]
+        assert np.nanmax(np.concatenate([*scores.values()])) < 0
+
+    @pytest.mark.parametrize(("quantity", "far"), [("accuracy", 5.0), ("loss", 0.1)])
+    def test_setting_far_behind_with_the_first_seed_is_spared_the_others(
+        self, held_out, monkeypatch, quantity, far
+    ):
+        """Of five settings: the best, one just near enough, one just not, a late and a lost one."""
+        ends = {0.1: [50, 50], 0.2: [50 - far, 90], 0.3: [50 - 1.01 * far, 90], 0.4: [50, math.nan]}
+        ends[0.5] = [math.nan, 50]
+        asked = []
+
+        class Pretended(study_module.Study):
+            def last(self, key, quantity="test_accuracy"):
+                values = [ends[key[1]][seed - 7] for seed in self.histories[key]]
+                if quantity == "test_loss":
+                    return Outcome(-np.array(values))
+                return Outcome(np.array(values), np.array(values)[:, None].repeat(3, axis=1))
+
+        def study(arms, _data, seeds, **_):
+            asked.extend((key[1], seed) for key in arms for seed in seeds)
+            return Pretended({key: list(seeds) for key in arms}, seeds)
+
+        monkeypatch.setattr(study_module, "Study", Pretended)
+        monkeypatch.setattr(study_module, "study", study)
+        tuning = tune({"a": dict.fromkeys(ends)}, held_out, (7, 8), quantity=quantity)
+        assert asked == [*((lr, 7) for lr in ends), (0.1, 8), (0.2, 8), (0.4, 8)]
+        assert [len(scores) for scores in tuning.scores["a"].values()] == [2, 2, 1, 2, 1]
+        assert (
+            tuning.chosen("a") == 0.1
+        )  # one standard error of the best is 22.5 points here, or nat
+        assert tuning.shares["a"][0.3] == 0
+        assert tuning.shares["a"][0.1] + tuning.shares["a"][0.2] == pytest.approx(1)
+
+    def test_setting_that_was_given_up_is_not_said_to_diverge(self):
+        scores = {"a": {1: np.array([9.0, 9.0]), 2: np.array([1.0])}}
+        tuning = study_module.Tuning({}, scores, {}, (0, 1))
+        assert tuning.chosen("a") == 1
+        assert tuning.remarks("a") == ["the smallest that was tried"]
 
     def test_shares_sum_to_one_and_never_fall_to_what_diverged(self, held_out):
         tuning = tune(ladders(), held_out, (7, 8), workers=1)
@@ -230,9 +280,12 @@ LIMITS = {0: -0.4, 1: 0.3, 2: 0.9}  # of each seed
 class TestLargestUsable:
     @pytest.fixture
     def pretend(self, monkeypatch):
-        """Runs that are usable up to the limit of their seed."""
+        """Runs that are usable up to the limit of their seed, and those that were asked for."""
+        asked = []
 
         def run_all(runs, _data, **_):
+            asked.extend((run.model_seed, math.log10(run.config.lr)) for run in runs)
+
             class Result:
                 def __init__(self, run):
                     good = math.log10(run.config.lr) <= LIMITS[run.model_seed]
@@ -241,11 +294,12 @@ class TestLargestUsable:
             return [Result(run) for run in runs]
 
         monkeypatch.setattr(study_module, "run_all", run_all)
+        return asked
 
     def find(self, **options):
         return largest_usable(
             lambda lr: make_run(lr=lr),
-            None,
+            make_data(8),
             (0, 1, 2),
             **{"level": 50, "between": (-1, 1)} | options,
         )
@@ -261,6 +315,13 @@ class TestLargestUsable:
     def test_bracket_is_widened_for_seeds_whose_limit_lies_outside(self, between):
         found = self.find(between=between, resolution=1 / 8)
         assert np.abs(found - [*LIMITS.values()]).max() <= 1 / 16
+
+    def test_ends_are_tried_only_where_halving_comes_to_them(self, pretend):
+        self.find(between=(-1, 1), resolution=0.5)
+        # Of the last seed all middles are usable: whether its upper end is not, must be seen.
+        tried = {seed: [lr for s, lr in pretend if s == seed] for seed in LIMITS}
+        expected = {0: [0, -0.5], 1: [0, 0.5], 2: [0, 0.5, 1]}
+        assert {seed: pytest.approx(lrs, abs=1e-9) for seed, lrs in tried.items()} == expected
 
     @pytest.mark.usefixtures("pretend")
     def test_limit_far_outside_the_bracket_is_refused_with_its_seeds(self):

@@ -21,6 +21,7 @@ on the number of cores.
 **You need** :doc:`the backward pass </derivations/backward>`.
 """
 
+# sphinx_gallery_parallel = False  # what ran beside it would be timed, too
 import time
 
 import numpy as np

@@ -23,6 +23,7 @@ each the shortest of nine times counts; on one core it is the time that the proc
 :doc:`how descriptions of parts are merged </derivations/statistics>`.
 """
 
+# sphinx_gallery_parallel = False  # what ran beside it would be timed, too
 import ast
 import inspect
 import time

@@ -178,7 +178,7 @@ def run(arm, setting):
     steps = STEPS[setting.batch]
     config = Config(
         steps=steps,
-        evaluate_every=steps // 4,
+        evaluate_every=steps // 2,
         batch_size=setting.batch,
         lr=setting.rate,
         weight_decay=setting.decay,
@@ -279,8 +279,9 @@ for ax, batch in zip(axes, STEPS, strict=True):
             for setting, accuracies in tuning.scores[arm, batch].items()
             if not (setting.decay or setting.dropout)
         }
-        runs = np.transpose(list(scores.values()))
-        draw_spread(ax, [*scores], runs, color=color, label=arm)
+        # of a setting that was given up, its only seed
+        runs = [np.resize(known, len(TUNING)) for known in scores.values()]
+        draw_spread(ax, [*scores], np.transpose(runs), color=color, label=arm)
     ax.set(title=f"batches of {batch}", xscale="log")
 top = max(s.max() for k in ladders for s in tuning.scores[k].values())
 axes[0].set(ylabel="validation accuracy (%)", ylim=(top - 7, top + 0.5))
@@ -293,7 +294,7 @@ figure.legend(*handles, loc="outside upper left", ncols=3)
 # seed diverges, and leaves the panel where it is far below the best.
 #
 # The settings that were chosen (after the arm stands the batch size, where it was given), with the
-# accuracy on the training images in the last quarter of the training and on the test images after
+# accuracy on the training images in the second half of the training and on the test images after
 # it. The accuracy in training is measured just before each step, in training mode: with dropout,
 # some units are missing then. The images for choosing settings and the test images are not equally
 # hard: compare accuracies only within one of the two. "The next one diverges" speaks of the next

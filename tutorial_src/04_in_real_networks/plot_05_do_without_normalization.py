@@ -41,6 +41,7 @@ What can do without statistics of the batch falls into three kinds.
 **You need** :doc:`the residual blocks <plot_04_stack_residual_blocks>`.
 """
 
+# sphinx_gallery_parallel = False  # what ran beside it would be timed, too
 import time
 from dataclasses import replace
 
