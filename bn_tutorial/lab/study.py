@@ -269,14 +269,14 @@ def tune(
     data: Dataset,
     seeds: Iterable[int],
     quantity: str = "accuracy",
+    *,
+    race: bool = True,
     **options: Any,
 ) -> Tuning[Key, Setting]:
     """Try settings on the validation images, with seeds that nothing is reported on.
 
     The rule of one standard error: the smallest setting whose mean score is at most one standard
-    error of the best mean below it. Settings that diverge with some seed are not chosen. A setting
-    that is 5 points or 0.1 nat behind the best with the first seed is given up: the other seeds are
-    spent where they can decide something.
+    error of the best mean below it. Settings that diverge with some seed are not chosen.
 
     Parameters
     ----------
@@ -288,6 +288,10 @@ def tune(
         At least two, other ones than those of the comparison.
     quantity : {"accuracy", "loss"}
         By what to choose.
+    race : bool
+        Whether a setting that is 5 points or 0.1 nat behind the best of its arm with the first seed
+        is given up: the other seeds are spent where they can decide something. False where the
+        scores serve for more than the choice.
     **options
         As for :func:`bn_tutorial.lab.pool.run_all`.
 
@@ -301,7 +305,7 @@ def tune(
     ValueError
         If the data have no validation set, or if every setting of an arm diverged with some seed.
     """
-    tried = _race(ladders, data, tuple(seeds), quantity, **options)
+    tried = _try(ladders, data, tuple(seeds), quantity, race=race, **options)
     scores, shares = {}, {}
     for arm, ladder in ladders.items():
         scores[arm] = {setting: _score(tried, (arm, setting), quantity) for setting in ladder}
@@ -314,14 +318,16 @@ def tune(
     return Tuning(ladders, scores, shares, tried.seeds)
 
 
-def _race(
+def _try(
     ladders: Ladders[Key, Setting],
     data: Dataset,
     seeds: tuple[int, ...],
     quantity: str,
+    *,
+    race: bool,
     **options: Any,
 ) -> Study[tuple[Key, Setting]]:
-    """Train every setting with the first seed, and with the others what is not far behind.
+    """Train every setting with every seed; in a race only the first, where it is far behind.
 
     The validation images stand in the place of the test images, which no such run sees.
     """
@@ -329,6 +335,8 @@ def _race(
         raise ValueError(f"{data.title} has no validation set to choose settings by")
     data = replace(data, test=data.validation, digest=f"{data.digest}, validated")
     grid = {(arm, setting): run for arm in ladders for setting, run in ladders[arm].items()}
+    if not race:
+        return study(grid, data, seeds, **options)
     first = study(grid, data, seeds[:1], **options)
     near = dict[tuple[Key, Setting], Spec]()
     for arm, ladder in ladders.items():

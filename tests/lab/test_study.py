@@ -166,11 +166,17 @@ class TestTune:
         tuning = tune({"a": dict.fromkeys(ends)}, held_out, (7, 8), quantity=quantity)
         assert asked == [*((lr, 7) for lr in ends), (0.1, 8), (0.2, 8), (0.4, 8)]
         assert [len(scores) for scores in tuning.scores["a"].values()] == [2, 2, 1, 2, 1]
-        assert (
-            tuning.chosen("a") == 0.1
-        )  # one standard error of the best is 22.5 points here, or nat
+        assert tuning.chosen("a") == 0.1  # within a standard error, 22.5, of the best
         assert tuning.shares["a"][0.3] == 0
         assert tuning.shares["a"][0.1] + tuning.shares["a"][0.2] == pytest.approx(1)
+
+    def test_without_a_race_every_setting_is_tried_with_every_seed(self, held_out):
+        tunings = [
+            tune(ladders(), held_out, (7, 8), race=race, workers=1) for race in (True, False)
+        ]
+        raced, full = ([len(s) for s in t.scores["batch"].values()] for t in tunings)
+        assert min(raced) == 1
+        assert set(full) == {2}
 
     def test_setting_that_was_given_up_is_not_said_to_diverge(self):
         scores = {"a": {1: np.array([9.0, 9.0]), 2: np.array([1.0])}}

@@ -203,7 +203,7 @@ for arm, activation in networks:
     chosen = ACTIVATIONS[activation]
     decades = np.arange(chosen.lowest, chosen.highest + 0.25, 0.5)
     coarse[arm, activation] = ladder(arm, activation, decades)
-first = tune(coarse, data, TUNING)
+first = tune(coarse, data, TUNING, race=False)
 
 
 def failing(tuning, network):
@@ -231,7 +231,7 @@ for network, runs in coarse.items():
     if (top := failing(first, network)) is not None:
         decades |= {top - step for step in np.arange(0.25, 1.6, 0.25)}
     fine[network] = ladder(*network, decades)
-tuning = tune(fine, data, TUNING)
+tuning = tune(fine, data, TUNING, race=False)
 judged = judge(tuning, data, JUDGING)
 
 # %%

@@ -97,7 +97,10 @@ def run(arm, lr, scale=1.0, config=CONFIG):
 # ----------------------
 
 tuning = tune(
-    {arm: {lr: run(arm, lr) for lr in RATES[arm]} for arm in ARMS}, data, TUNING
+    {arm: {lr: run(arm, lr) for lr in RATES[arm]} for arm in ARMS},
+    data,
+    TUNING,
+    race=False,
 )
 judged = judge(tuning, data, JUDGING)
 most_frequent = data.test.labels.bincount().max().item() / len(data.test)
