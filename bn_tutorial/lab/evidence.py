@@ -19,6 +19,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from bn_tutorial import fingerprint
 from bn_tutorial.lab import effects
 from bn_tutorial.lab.effects import Effect, Outcome
@@ -222,7 +224,7 @@ class Saved:
     device : str
         Where networks were trained.
     versions : dict of str to str
-        Of what measured.
+        Of what measured, and the widest instructions of the processor.
     seeds : tuple of int
         Of the comparisons.
     values : dict
@@ -312,7 +314,7 @@ class Record:
     device : str
         Where networks were trained.
     versions : dict of str to str
-        Of what measured.
+        Of what measured, and the widest instructions of the processor.
     effects : dict of str to dict of str to Effect
         By page, then by name.
     """
@@ -420,7 +422,14 @@ def agreements(record: Record, now: Record) -> list[Agreement]:
 
 def _versions() -> dict[str, str]:
     libraries = {name: version(name) for name in ("bn-tutorial", "numpy", "scipy", "torch")}
-    return {"python": platform.python_version(), **libraries}
+    return {"python": platform.python_version(), **libraries, "instructions": _instructions()}
+
+
+def _instructions() -> str:
+    """Return the widest instructions of this processor: other ones end a sum in other digits."""
+    known: Any = np.show_config("dicts")
+    sets = known["SIMD Extensions"]
+    return str([*sets["baseline"], *sets["found"]][-1])
 
 
 def _write(path: Path, content: Mapping[str, Any]) -> None:

@@ -117,6 +117,12 @@ def agreement(docs: Path) -> tuple[str, list[Agreement]]:
         f"{now.data['title']} are those on record, of {then.date} "
         f"(PyTorch {then.versions['torch']}, {then.device})."
     )
+    before, here = (one.versions.get("instructions") for one in (then, now))
+    if before != here:
+        sentence += (
+            f" That was made by a processor of another kind ({before or 'not said which'}; here "
+            f"{here}): its sums end in other digits, which training multiplies."
+        )
     return sentence, different
 
 

@@ -187,6 +187,18 @@ def test_build_that_repeats_the_record_says_so_last(site):
     assert len(site.read().select("table")) == 1
 
 
+@pytest.mark.parametrize(("before", "said"), [("OLD", "OLD"), (None, "not said which")])
+def test_record_of_another_kind_of_processor_is_said_to_be_one(site, before, said):
+    path = record(site)
+    built(site)
+    assert "processor" not in comparisons.agreement(site.docs)[0]
+    content = json.loads(path.read_text(encoding="utf-8"))
+    here = content["versions"].pop("instructions")
+    content["versions"] |= {"instructions": before} if before else {}
+    path.write_text(json.dumps(content), encoding="utf-8")
+    assert f"another kind ({said}; here {here})" in comparisons.agreement(site.docs)[0]
+
+
 def test_verdicts_that_differ_are_listed_on_the_page_and_in_the_log(site):
     record(site)
     site.measure(RATE, clear=[30.0, 30.1, 30.2], new=[6.0, 5.0, 8.0])

@@ -61,6 +61,7 @@ class TestEvidence:
         assert saved.device == "cuda"
         assert saved.versions["numpy"] == np.__version__
         assert {"python", "torch", "scipy", "bn-tutorial"} <= saved.versions.keys()
+        assert saved.versions["instructions"] in str(np.show_config("dicts")["SIMD Extensions"])
 
     def test_files_keep_to_the_schema(self):
         some()
