@@ -8,8 +8,8 @@ a killed build left out, is simply not done yet and runs in the next build.
 others as they are until a full build.
 
 Where there are more scripts to run than cores, two of them run at a time, each with half of the
-cores: one trains while the other draws. One that takes times says ``sphinx_gallery_parallel =
-False``, and runs alone.
+cores, and with two at least: one trains while the other draws, or has come to its end. One that
+takes times says ``sphinx_gallery_parallel = False``, and runs alone.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ def take_a_share(_conf: dict[str, Any], _script: str | None) -> None:
 @cache
 def share_cores() -> None:
     """Leave half of the cores to the other process, and end with the build, whatever ends that."""
-    os.environ["LOKY_MAX_CPU_COUNT"] = str(max(1, joblib.cpu_count() // AT_A_TIME))
+    os.environ["LOKY_MAX_CPU_COUNT"] = str(max(2, joblib.cpu_count() // AT_A_TIME))
     number = int(current_process().name.rpartition("-")[2])
     os.environ["TQDM_POSITION"] = str(number % AT_A_TIME)  # a line for each bar
     end_with(os.getppid())
