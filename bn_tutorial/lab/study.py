@@ -22,7 +22,7 @@ Setting = TypeVar("Setting", bound=Hashable)
 Array = npt.NDArray[np.float64]
 Places = npt.NDArray[np.intp]
 
-_FAR = {"accuracy": 5.0, "loss": 0.1}  # points or nat behind the best, to be given up
+_FAR = {"accuracy": 20.0, "loss": 0.4}  # points or nat behind the best: broken, not unlucky
 _RESAMPLES = 400  # of seeds and images, to see which choices chance could have made
 _WIDENED, _MOVED = 2, 0.5  # times that an end of a bracket is moved, and by how many decades
 _PLAUSIBLE = 0.1  # a setting chosen in so many resamples is one that could have been chosen
@@ -289,9 +289,9 @@ def tune(
     quantity : {"accuracy", "loss"}
         By what to choose.
     race : bool
-        Whether a setting that is 5 points or 0.1 nat behind the best of its arm with the first seed
-        is given up: the other seeds are spent where they can decide something. False where the
-        scores serve for more than the choice.
+        Whether a setting that is more than 20 points or 0.4 nat behind the best of its arm with the
+        first seed is given up: the other seeds are spent where they can decide something. False
+        where the scores serve for more than the choice.
     **options
         As for :func:`bn_tutorial.lab.pool.run_all`.
 
