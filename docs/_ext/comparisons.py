@@ -121,7 +121,7 @@ def agreement(docs: Path) -> tuple[str, list[Agreement]]:
     if before != here:
         sentence += (
             f" That was made by a processor of another kind ({before or 'not said which'}; here "
-            f"{here}): its sums end in other digits, which training multiplies."
+            f"{here})."
         )
     return sentence, different
 
