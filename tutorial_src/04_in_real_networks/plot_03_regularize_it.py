@@ -5,12 +5,13 @@ Regularize it
 **The question.** Does batch normalization (BN) regularize a convolutional network, and how does it
 compare with what one would use for that: weight decay and augmentation?
 
-**In short.** With 512 training images, BN is ahead in test accuracy
+**In short.** With 512 training images, the test accuracy with BN, minus that
 
-- of no normalization by :finding:`BN - none`;
-- of weight decay by :finding:`BN - decay`;
-- of shifts of the images by up to 2 pixels, a form of augmentation, by :finding:`BN - shifts`;
-- of no normalization by :finding:`BN - none, both with shifts`, if the images are shifted for both.
+- without normalization, is :finding:`BN - none`;
+- with weight decay is :finding:`BN - decay`;
+- with shifts of the images by up to 2 pixels, a form of augmentation, is :finding:`BN - shifts`;
+- without normalization, if the images are shifted for both, is
+  :finding:`BN - none, both with shifts`.
 
 .. lead-figure::
 
