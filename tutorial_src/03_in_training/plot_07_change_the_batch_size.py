@@ -318,8 +318,8 @@ figure, ax = new_figure(
     width=7.2,
     height=3.4,
     alt="Intervals of seven differences of test accuracy, in points. GN minus BN is far above zero "
-    "for batches of two, above zero for four, and below zero from sixteen on. The last row, "
-    "trained minus frozen hidden weights, is below zero.",
+    "for batches of two, above zero for four, and below zero from sixteen on. The last row is "
+    "trained minus frozen hidden weights.",
 )
 effects = list(evidence.effects.values())
 labels = [effect.name.replace(" hidden weights", "") for effect in effects]

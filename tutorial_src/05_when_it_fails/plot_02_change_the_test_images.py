@@ -22,10 +22,10 @@ test images do better?
 
 **In short.** Statistics of test batches of 200, in the place of running ones, raise the accuracy by
 :finding:`batch of 200 - running, average`, averaged over six corruptions. With running statistics,
-BN is ahead of the same network without it by :finding:`BN - none, average`. But the batches must be
+BN minus the same network without it is :finding:`BN - none, average`. But the batches must be
 large and mixed: sorted by class, they change the accuracy by
-:effect:`sorted - batch of 200, average`. Letting gamma and beta adapt, too (TENT), adds
-:finding:`TENT - batch of 200, average`.
+:effect:`sorted - batch of 200, average`. Letting gamma and beta adapt, too (TENT),
+changes it by :finding:`TENT - batch of 200, average`.
 
 .. lead-figure::
 
@@ -342,8 +342,8 @@ draw_effects(
 # is what a mean and a variance take away again (:eq:`eq-xhat`). A digit that has moved has the same
 # grey values in other places: no mean tells that, and batch statistics change the accuracy by
 # :effect:`batch of 200 - running, shift`. And a batch of one class has the mean of that class,
-# which is what the network needs. Nor do these statistics come for nothing: on clean images,
-# batches of 200 change the accuracy by :effect:`batch of 200 - running, clean`.
+# which is what the network needs. On clean images, where nothing is to be mended, batches of 200
+# change the accuracy by :effect:`batch of 200 - running, clean`.
 #
 # Would one have noticed?
 # -----------------------

@@ -227,7 +227,7 @@ figure, ax = new_figure(
     width=7.2,
     height=3.6,
     alt="Accuracy with batch statistics, at the left, and in evaluation mode, at the right. Batch "
-    "normalization falls from nearly 100 percent to little more than guessing. Layer "
+    "normalization falls from nearly 100 percent to about guessing. Layer "
     "normalization, and batch normalization with mixed batches, stay near 70 percent.",
 )
 for arm, color in zip(ARMS, ("orange", "blue", "green"), strict=True):

@@ -21,11 +21,11 @@ them before evaluation mode can be believed, and is waiting enough?
       nearly four fifths of the weight (:math:`0.999^{240}`), with 0.01 about a tenth, and with 0.1
       nothing.
 
-**In short.** After 240 steps at a rate of 0.1, statistics that are gathered anew raise the accuracy
-by :finding:`precise - momentum 0.1, rate 0.1` with momentum 0.1, PyTorch's default, but by
+**In short.** After 240 steps at a rate of 0.1, statistics that are gathered anew change the
+accuracy by :finding:`precise - momentum 0.1, rate 0.1` with momentum 0.1, PyTorch's default, and by
 :finding:`precise - momentum 0.001, rate 0.1` with 0.001, which has not forgotten its start. At a
 rate of 3 the weights move fast, and the plain mean of all batches, which has no start to forget,
-belongs to networks that are gone: new ones raise it by :finding:`precise - momentum None, rate 3`.
+belongs to networks that are gone: new ones change it by :finding:`precise - momentum None, rate 3`.
 Nothing is wrong with the weights.
 
 .. lead-figure::

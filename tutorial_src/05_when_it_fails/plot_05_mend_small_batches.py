@@ -2,14 +2,15 @@
 Mend small batches
 ==================
 
-**The question.** The memory holds two images at a time. Batch normalization (BN) then hardly
-learns. What helps: other statistics, another layer, or gradients that are accumulated over many
+**The question.** The memory holds two images at a time. Batch normalization (BN) then learns
+badly. What helps: other statistics, another layer, or gradients that are accumulated over many
 small batches?
 
-**In short.** Accumulation alone is no remedy: over 16 pairs it changes the accuracy of BN on pairs
-by :finding:`accumulated - BN`, because each pair is still normalized by itself. With statistics of
-all 16 pairs, found in a pass of their own, it gains :finding:`two passes - accumulated`; what is
-missing then to 32 images at once is :finding:`whole - two passes`. One step for each pair gains
+**In short.** Accumulation alone does not do what the others do: over 16 pairs it changes the
+accuracy of BN on pairs by :finding:`accumulated - BN`, because each pair is still normalized by
+itself. With statistics of all 16 pairs, found in a pass of their own, it gains
+:finding:`two passes - accumulated`; 32 images at once minus that is
+:finding:`whole - two passes`. One step for each pair gains
 over BN, too, if mean and variance come from more than the pair: from the last 16 pairs,
 :finding:`gathered - BN`; from 1,024 images before the first step, frozen, :finding:`frozen - BN`;
 not from the batch at all (group normalization, GN), :finding:`GN - BN`. Batch renormalization gains
@@ -186,7 +187,7 @@ figure, ax = new_figure(
     alt="Test accuracy of eight networks, a row each, with five marks for the seeds. With two "
     "images at a time, batch normalization and batch renormalization are far behind; frozen and "
     "gathered statistics and group normalization are near what 32 images at once reach. Gradients "
-    "accumulated over 16 pairs are as bad as pairs, two passes are good.",
+    "accumulated over 16 pairs are far behind, too; two passes are good.",
 )
 rows = [*range(5), *range(6, 9)]  # a gap between the two kinds
 for row, arm in zip(rows, WORDS, strict=True):
@@ -223,12 +224,12 @@ draw_effects(
 )
 
 # %%
-# All remedies that work have this in common: the statistics are not those of two images. Then a
-# step for each pair is no obstacle. What differs is the price. Frozen statistics need a pass
-# before, and the network moves away from them. Gathered ones are of networks a few steps old, which
-# matters the more, the larger the rate. Two passes cost a forward pass more, layer by layer through
-# all pairs, and leave out a part of the gradient. GN is another function, so that a network which
-# was trained with BN cannot just take it.
+# Gathered and frozen statistics, two passes and GN have this in common: the statistics are not
+# those of two images. Then a step for each pair is no obstacle. What differs is the price. Frozen
+# statistics need a pass before, and the network moves away from them. Gathered ones are of networks
+# a few steps old, which matters the more, the larger the rate. Two passes cost a forward pass more,
+# layer by layer through all pairs, and leave out a part of the gradient. GN is another function, so
+# that a network which was trained with BN cannot just take it.
 #
 # Would one have noticed?
 # -----------------------

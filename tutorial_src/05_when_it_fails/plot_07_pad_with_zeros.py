@@ -122,7 +122,7 @@ figure, ax = new_figure(
     width=7.2,
     height=2.2,
     alt="A padded batch, a row for each of 16 sequences: most are short, and behind them, up to "
-    "the length of the longest, there is black padding.",
+    "the length of the longest, there is orange padding.",
 )
 picture = frames.cpu().transpose(1, 2)[:, :, 4:24].mean(dim=2)
 picture = torch.where(mask.cpu(), picture, torch.nan)
@@ -260,7 +260,7 @@ figure, (left, ax) = new_figure(
     alt="At the left the mean of the real frames behind the layer, which should be zero, against "
     "the share of padding: with raw grey values it rises far above zero, on the predicted curve; "
     "with centred ones it falls below zero, less far. At the right test accuracy with pooled and "
-    "with masked statistics: raw, it rises steeply; centred, it begins higher and rises less.",
+    "with masked statistics: raw, it rises steeply; centred, it begins higher and changes less.",
 )
 q = np.linspace(0.999, 0.15, 60)
 spots = {
@@ -334,7 +334,8 @@ draw_effects(
 # "Zero padding is neutral" is true of a sum. A mean it leaves as it is only where zero is the mean
 # already; the variance it makes smaller even there. Whoever cannot leave it out should at least
 # subtract the mean of each feature before. But what a convolution has learned to look for has a
-# mean of its own, which no one subtracts: a mask still has something to do.
+# mean of its own, which no one subtracts. What a mask then still changes is
+# :finding:`masked - pooled, centred`.
 #
 # Would one have noticed?
 # -----------------------
@@ -388,9 +389,8 @@ assert "padding" in " ".join(report.unchecked)
 # layer norm for sequences of unequal length <fault-variable-length>`.
 #
 # **Limits.** A small network, a short training, and lengths that were drawn to make the share of
-# padding large and changeable. LN of each frame has one mean for all 32 channels, which suits this
-# task less; in transformers it is the rule. The intervals do not cover that other rates could have
-# been chosen.
+# padding large and changeable. LN of each frame has one mean for all 32 channels; in transformers
+# it is the rule. The intervals do not cover that other rates could have been chosen.
 #
 # **Try it.** Let ``draw_lengths`` return ``short``: how much is lost with little padding?
 #

@@ -2,8 +2,8 @@
 Ask whose rate it is
 ====================
 
-**The question.** Batch normalization (BN) gains from a larger learning rate. Which parameters need
-it: the weights in front of the layers, their gamma and beta, or the output layer?
+**The question.** Does batch normalization (BN) gain from a larger learning rate, and which
+parameters need it: the weights in front of the layers, their gamma and beta, or the output layer?
 
 **In short.** With ReLU the larger rate brings :finding:`all fast - all slow, ReLU`: the weights
 alone get :finding:`weights fast - all slow, ReLU`, gamma and beta alone
@@ -14,8 +14,8 @@ brings :finding:`all fast - all slow, convolutional`: the weights alone get
 :finding:`output fast - all slow, convolutional`. With sigmoids it brings
 :finding:`all fast - all slow, sigmoid`: the weights alone get
 :finding:`weights fast - all slow, sigmoid`, gamma and beta alone
-:finding:`gamma and beta fast - all slow, sigmoid`. (Where all four are zero the two rates are the
-same, and nothing was compared.)
+:finding:`gamma and beta fast - all slow, sigmoid`. (Where all of them are zero the two rates are
+the same, and nothing was compared.)
 
 .. lead-figure::
 

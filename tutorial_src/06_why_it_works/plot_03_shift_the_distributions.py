@@ -18,9 +18,13 @@ inputs steady? If that were all, it would stop helping when they are made to shi
       its distributions shift more. So this steadiness is not all of it. Nor is shift harmless:
       twice the noise costs BN :effect:`BN - noisy BN, size 1.0`.
 
-   none or undecided
+   none
       If steadiness were all that helps, nothing of BN's lead would be left, and these runs show
       none that matters. So here they do not speak against that idea.
+
+   undecided
+      If steadiness were all that helps, nothing of BN's lead would be left. These runs cannot tell
+      whether something is left, so they speak neither for that idea nor against it.
 
    opposite
       The noise takes away more than BN's lead, as it should if steadiness were what helps. It does
@@ -30,7 +34,7 @@ inputs steady? If that were all, it would stop helping when they are made to shi
 the plain network without noise is :finding:`noisy BN - none, size 0.5` where the noise is weak, and
 :finding:`noisy BN - none, size 1.0` where it is strong. Its distributions shift more from step to
 step than those of the plain network: :finding:`shift, noisy BN - none, size 0.5` and
-:finding:`shift, noisy BN - none, size 1.0`. The noise itself costs BN
+:finding:`shift, noisy BN - none, size 1.0`. BN without the noise minus BN with it is
 :finding:`BN - noisy BN, size 0.5` and :finding:`BN - noisy BN, size 1.0`.
 
 .. lead-figure::

@@ -6,7 +6,7 @@ Walk to the edge of stability
 the loss is at the start, or how sharp it may become?
 
 **In short.** Not the start alone: before training the loss is *sharper* with BN (none minus BN is
-:effect:`before training, none - BN`), and yet the largest rate that it bears is larger by
+:effect:`before training, none - BN`), and the largest rate that it bears, minus that without BN, is
 :finding:`largest rate, BN - none`. In training the rate itself sets the sharpness: with both
 networks it goes to two over the rate and stays near it. So at one rate BN is hardly flatter, if at
 all: :finding:`sharpness, none - BN`, and in units of the length of the weights

@@ -5,9 +5,9 @@ Train only gamma and beta
 **The question.** What can gamma and beta learn by themselves, while all weights stay as random as
 they were drawn? And is that due to batch normalization (BN), or to any two numbers a unit?
 
-**In short.** Their lead over the output layer, which has about as many parameters, is
-:finding:`gamma and beta - output`; over two random incoming weights of each unit, exactly as many,
-:finding:`gamma and beta - two weights`; over gamma and beta behind constants, so without a batch,
+**In short.** Gamma and beta minus the output layer, which has about as many parameters, are
+:finding:`gamma and beta - output`; minus two random incoming weights of each unit, exactly as many,
+:finding:`gamma and beta - two weights`; minus gamma and beta behind constants, so without a batch,
 :finding:`gamma and beta - behind constants`. But all weights together beat gamma, beta and the
 output by :finding:`all - gamma, beta and output`: they are no substitute for learning the weights.
 
@@ -186,12 +186,12 @@ for ax in axes:
 
 # %%
 # Gamma and beta do not make features; they choose among those that the random weights offer, by
-# making some of them large, others zero, and by moving the kink of each ReLU. Random weights that
-# are frozen need not be useless, then; but that two numbers a unit go so far is a statement about
-# random features as much as about BN. What speaks for *the batch* is the row with the constants
-# (:verdict:`gamma and beta - behind constants`), where the same two numbers a unit learn behind a
-# mean and a variance that stay those of the first batch. What BN gives them beyond that, against no
-# normalization at all, was not compared.
+# making some of them larger, others smaller, and by moving the kink of each ReLU. Random weights
+# that are frozen need not be useless, then; but that two numbers a unit go so far is a statement
+# about random features as much as about BN. Whether *the batch* matters, the row with the constants
+# says (:verdict:`gamma and beta - behind constants`), where the same two numbers a unit learn
+# behind a mean and a variance that stay those of the first batch. What BN gives them beyond that,
+# against no normalization at all, was not compared.
 #
 # Do they switch units off?
 # -------------------------

@@ -5,13 +5,12 @@ Try other optimizers
 **The question.** Batch normalization (BN) is said to help because it permits larger learning rates.
 Momentum, Adam and a warm-up of the rate are said to do such things, too. Do they take its place?
 
-**In short.** BN with plain descent is ahead of a network without it with momentum by
-:finding:`BN - none with momentum`, with Adam by :finding:`BN - none with Adam`, with warm-up by
-:finding:`BN - none with warm-up`. Where both have the same, BN's lead is
+**In short.** BN with plain descent, minus a network without it, is
+:finding:`BN - none with momentum` where that has momentum, :finding:`BN - none with Adam` with Adam
+and :finding:`BN - none with warm-up` with a warm-up. Where both have the same, BN minus none is
 :finding:`BN - none, momentum`, :finding:`BN - none, Adam` and :finding:`BN - none, warm-up`. Its
-largest usable rate is larger than that of the plain network by
-:finding:`largest rate, BN - none, plain`; a warm-up alone makes the latter's larger by
-:finding:`largest rate, none, warm-up - plain`.
+largest usable rate minus that of the plain network is :finding:`largest rate, BN - none, plain`; a
+warm-up alone changes the latter's by :finding:`largest rate, none, warm-up - plain`.
 
 .. lead-figure::
 
@@ -222,8 +221,8 @@ ax.tick_params(axis="y", labelsize=10)
 # network without BN, momentum brings :finding:`momentum - plain, none`, Adam
 # :finding:`Adam - plain, none` and a warm-up :finding:`warm-up - plain, none`; with BN they bring
 # :finding:`momentum - plain, BN`, :finding:`Adam - plain, BN` and
-# :finding:`warm-up - plain, BN`. And a warm-up makes the largest usable rate larger by
-# :finding:`largest rate, none, warm-up - plain`, beyond which BN's is larger by
+# :finding:`warm-up - plain, BN`. And a warm-up changes the largest usable rate without BN by
+# :finding:`largest rate, none, warm-up - plain`; BN's minus that is
 # :finding:`largest rate, BN - none with warm-up`.
 
 # fold: keep the numbers, check what the words claim
