@@ -212,9 +212,9 @@ print(f"read correctly: {accuracy(rescaled):.1f} %")
 # %%
 # It learns. Some signal is still lost, because with larger inputs the sigmoids leave their steepest
 # part: the right factor is not quite seven, and it is another one for another activation or depth.
-# Batch normalization finds it by itself, in each unit and at each step. How much better it is than
-# a network whose initial weights are chosen so well must be measured, with several seeds and
-# learning rates: see :doc:`the findings </findings>`.
+# Batch normalization finds it by itself, in each unit and at each step. Whether it is better than a
+# network whose initial weights are chosen so well, and by how much, must be measured, with several
+# seeds and learning rates: see :doc:`the findings </findings>`.
 
 # fold: check what the words claim
 assert len(answers(plain, x_test).unique()) == 1

@@ -233,8 +233,8 @@ assert np.abs(values["Layer"] - values["Group (1)"]).max() < 1e-12
 # normalization stay within a sample, so they have one mode and need no batch (unless one asks
 # Instance normalization for running statistics).
 #
-# **Try it.** Change ``groups`` in the settings to 3: the rows of Group normalization change in both
-# tables, the others do not.
+# **Try it.** Change ``groups`` in the settings to 3: the rows of Group normalization change, and
+# the column *one group*; the rest stays.
 #
 # Next: :doc:`train a convolutional network
 # </gallery/04_in_real_networks/plot_01_train_a_convolutional_network>`.

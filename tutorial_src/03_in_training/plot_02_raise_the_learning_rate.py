@@ -10,8 +10,8 @@ what are they good for?
    :axis: BN minus none, points of test accuracy
 
    Two networks with ReLU start from the same good initial weights and train for 10 epochs, each at
-   the learning rate that was best for it after 300 steps. By how many points of test accuracy does
-   the one with BN lead?
+   the learning rate that was best for it after 300 steps. How many points of test accuracy are
+   between them?
 
    none or undecided
       It is tempting to expect a lead like that of :doc:`the first comparison
@@ -28,12 +28,12 @@ what are they good for?
 :value:`factor_none_good_weights_ReLU:.0f` times as large with BN as without for ReLU
 (:finding:`largest rate, BN - none, good weights, ReLU`; a decade is a factor of 10) and
 :value:`factor_none_good_weights_sigmoid:.0f` times for sigmoids.
-What does the larger rate itself bring? At its own rate rather than its rival's, BN is ahead by
-:finding:`BN at its own rate - BN at the rival's rate, ReLU` with ReLU and by
+What does the larger rate itself bring? At its own rate, minus at its rival's, the accuracy of BN is
+:finding:`BN at its own rate - BN at the rival's rate, ReLU` with ReLU and
 :finding:`BN at its own rate - BN at the rival's rate, sigmoid` with sigmoids, after 300 steps.
-With each at its own rate, BN is ahead of the plain network by
+With each at its own rate, BN minus the plain network is
 :finding:`BN - none, good weights, ReLU` and :finding:`BN - none, good weights, sigmoid`; after
-10 epochs by :finding:`BN - none, good weights, ReLU, 10 epochs` and
+10 epochs :finding:`BN - none, good weights, ReLU, 10 epochs` and
 :finding:`BN - none, good weights, sigmoid, 10 epochs`.
 
 .. lead-figure::
@@ -471,7 +471,7 @@ points = [
 ]
 
 # %%
-# The lead over the fair rival has two parts. The first is BN at its own rate minus BN at the
+# The difference from the fair rival has two parts. The first is BN at its own rate minus BN at the
 # rival's rate. The second is BN at the rival's rate minus the rival. For this, BN gets the rival's
 # ladder, the rival's scores on it, and with them the rival's choice; ``shares`` says how often
 # chance would have chosen each rate.

@@ -192,9 +192,9 @@ figure, (reach, span) = new_figure(
     width=7.2,
     height=3.4,
     alt="Two panels. Test error, logarithmic, against the factor on the weights: without batch "
-    "normalization low only just below and at factor one, with it low for small factors and rising "
-    "slowly for large ones. Decades of harmless factors against the points that they may cost: "
-    "more with batch normalization at every tolerance.",
+    "normalization low only just below and at factor one, with it lowest near factor one and "
+    "rising slowly at both ends. Decades of harmless factors against the points that they may "
+    "cost: more with batch normalization at every tolerance.",
 )
 for arm, color in zip(norms, ("blue", "orange"), strict=True):
     draw_spread(reach, scales, 100 - final[arm], color=color, label=arm)
@@ -285,8 +285,8 @@ growth.legend(fontsize=10)
 plain.legend(fontsize=10)
 
 # %%
-# Nor does a learning rate for each factor rescue the network without batch normalization. The best
-# mean test accuracy of these rates, in percent:
+# Does a learning rate for each factor rescue the network without batch normalization? The best mean
+# test accuracy of these rates, in percent (without BN, a large factor takes the smallest of them):
 
 rows = {
     f"{arm}, factor {s:g}": [np.nanmax(at_rates(arm, s).mean(axis=0))]

@@ -5,9 +5,9 @@ Repeat the paper's experiment
 **The question.** What does the experiment in the paper that introduced batch normalization show?
 
 **In short.** With one choice of what the paper leaves out, batch normalization reaches 95 % after
-:value:`to_level_with:,.0f` steps instead of :value:`to_level_without:,.0f`. After 50,000 steps its
-lead is :finding:`BN - none, at the end`. The inputs of its sigmoids are steadier; for the greater
-part that is the definition of the layer.
+:value:`to_level_with:,.0f` steps instead of :value:`to_level_without:,.0f`. After 50,000 steps
+its accuracy minus that without it is :finding:`BN - none, at the end`. The inputs of its sigmoids
+are steadier; for the greater part that is the definition of the layer.
 
 .. lead-figure::
 
@@ -71,7 +71,7 @@ figure, axes = new_figure(
     width=7.2,
     height=3.2,
     alt="Three panels against the step. Test error, logarithmic: both arms fall, with batch "
-    "normalization sooner and slightly lower. Percentiles of the input of one sigmoid, without "
+    "normalization sooner. Percentiles of the input of one sigmoid, without "
     "batch normalization: all three start at the same value and fan out, first fast, then slowly. "
     "With it they are far apart from the start and move apart slowly.",
 )

@@ -7,7 +7,7 @@ on the learning rate and on the scale of the initial weights?
 
 **In short.** Over the choices that the map shows, the gap is anything from
 :value:`gap_smallest:+.0f` to :value:`gap_largest:+.0f` points. At the best choice of each arm it is
-:finding:`BN - none, each at its best`. What differs is how many of the choices train at all:
+:finding:`BN - none, each at its best`. How many of the choices train at all differs clearly:
 :value:`usable_with:.0%` of the squares with batch normalization, :value:`usable_without:.0%`
 without. That depends on the frame of the map, too.
 
@@ -237,7 +237,7 @@ assert (
 # map the gap has no typical size; what holds is that with the layer more of the map trains.
 #
 # **Limits.** 600 steps, less than one epoch; sigmoids, which need good initial weights most; the
-# frame of the map.
+# frame of the map, beyond which an arm may have a better square.
 #
 # **Try it.** Take ``0.01`` out of ``sigmas``: the share of usable squares without batch
 # normalization grows, although no network has changed.

@@ -535,8 +535,8 @@ assert min(without) > 95
 #
 # - Does BN generalize better than the plain network? Each at its best:
 #   :finding:`BN - none, each at its best`. In batches of 8: :finding:`BN - none, batches of 8`; in
-#   batches of 128: :finding:`BN - none, batches of 128`. So the answer depends on the batch size
-#   that one holds fixed.
+#   batches of 128: :finding:`BN - none, batches of 128`. Where these differ, the answer depends
+#   on the batch size that one holds fixed.
 # - Is it better than the same layer with constants? Each at its own rate, in batches of 128:
 #   :finding:`BN - constants, batches of 128`. At the rate of the constants, on the average over the
 #   batch sizes: :finding:`BN at the rate of constants - constants, average`. If the first is clear
@@ -548,9 +548,9 @@ assert min(without) > 95
 #   :finding:`BN - decay, each at its best`; weight decay minus the plain network:
 #   :finding:`decay - none, each at its best`.
 # - The test loss is another question than the accuracy. It also counts how sure a network is of its
-#   wrong answers. With BN it is lower, in batches of 8 by
-#   :finding:`loss, none - BN, batches of 8` and of 32 by
-#   :finding:`loss, none - BN, batches of 32`.
+#   wrong answers. None minus BN is
+#   :finding:`loss, none - BN, batches of 8` in batches of 8 and
+#   :finding:`loss, none - BN, batches of 32` in batches of 32.
 #
 # **Limits.** Small networks without convolutions, 1,024 images of digits, 12.5 to 200 epochs at
 # constant rates. Two strengths of weight decay and of dropout were tried. With data augmentation,

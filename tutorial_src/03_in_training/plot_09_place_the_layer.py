@@ -17,8 +17,8 @@ linear map need its bias?
       It is tempting to trust the paper, whose argument is about what goes *into* the sigmoid. But
       what comes out of it is positive, so the next map works on inputs whose mean is far from zero;
       the layer after the sigmoid takes that mean away. (A likely reason, which was not tested.)
-      That it is a rule is not shown: with ReLU and good initial weights the verdict on the same
-      question is :verdict:`after - before, ReLU, good weights`.
+      Is it a rule? With ReLU and good initial weights the verdict on the same question is
+      :verdict:`after - before, ReLU, good weights`.
 
 **In short.** With PyTorch's initial weights, to move the layer from before the nonlinearity to
 behind it changes the test accuracy of a sigmoid network by
@@ -201,8 +201,8 @@ figure, ax = new_figure(
     width=7.2,
     height=3.8,
     alt="Intervals of eight differences of test accuracy, in points. After minus before, "
-    "for ReLU and sigmoid and two kinds of initial weights: near zero for ReLU, above zero for "
-    "sigmoids. Bias minus none is close to zero in all four cases.",
+    "for ReLU and sigmoid and two kinds of initial weights. Bias minus none is close to zero in "
+    "all four cases.",
 )
 draw_effects(
     ax,
@@ -211,9 +211,9 @@ draw_effects(
 )
 
 # %%
-# A likely reason why sigmoids gain, which was not tested: what a sigmoid passes on is positive, so
-# the next linear map, and the output, work on inputs whose mean is far from zero. The layer after
-# it takes that mean away.
+# A likely reason why sigmoids with PyTorch's weights gain, which was not tested: what a sigmoid
+# passes on is positive, so the next linear map, and the output, work on inputs whose mean is far
+# from zero. The layer after it takes that mean away.
 #
 # Are the networks with and without bias the same?
 # ------------------------------------------------
@@ -222,8 +222,7 @@ draw_effects(
 # the one that was rounded without it. With sigmoids the difference stays as small as it was. With
 # ReLU it grows: where an input is almost zero, rounding decides on which side of the kink it lies;
 # there the slope jumps from 0 to 1, so that the gradient differs, and later steps multiply the
-# difference. What is left at the end is no effect of the bias, but from a single pair of runs one
-# would conclude that it is.
+# difference. What is left at the end is no effect of the bias, but one could take it for one.
 
 # fold: draw how far the losses with and without bias are apart
 figure, axes = new_figure(

@@ -2,8 +2,8 @@
 Shrink its batches
 ==================
 
-**The question.** In perceptrons, batches of two leave batch normalization (BN) nearly unable to
-learn. In a convolutional network a channel has many values in every image. Do small batches still
+**The question.** In a perceptron, batches of two cost batch normalization (BN) much accuracy.
+In a convolutional network a channel has many values in every image. Do small batches still
 hurt?
 
 .. predict:: GN - BN, batches of 2
@@ -153,7 +153,7 @@ for arm, batch in RATES:
     mean = judged.last((arm, batch)).mean / 100
     evidence.note(**{f"{arm.lower()}_{batch}": mean})
 evidence.save()
-assert judged.last(("BN", 2)).mean > 30  # far from unable to learn
+assert judged.last(("BN", 2)).mean > 30  # it learns
 model = run("BN", 2, 0.1).model().to(device())
 outputs = []
 for number in range(1, 5):

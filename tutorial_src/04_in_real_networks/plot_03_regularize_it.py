@@ -164,9 +164,9 @@ assert trained > 50  # what has not begun to learn is no control
 
 # %%
 # **Limits.** One small network, 512 images, 480 steps (60 epochs) at a constant rate; three
-# strengths of decay and one of the shifts. Images of digits, for which shifts are a very fitting
-# augmentation. With more images all differences become smaller. Where the plain network knows far
-# from all of its training images (the column *training*), a lead may be due to faster learning.
+# strengths of decay and one of the shifts. Images of digits. With more of them the differences may
+# be others. Where the plain network knows far from all of its training images (the column
+# *training*), a lead may be due to faster learning.
 #
 # **Try it.** Set ``"shift": 1`` or ``"shift": 4``, or give BN a decay, too:
 # ``DECAYS = {"decay": (0.0001, 0.001, 0.01), "BN": (0.0001, 0.001, 0.01)}``.

@@ -6,9 +6,9 @@ Stack residual blocks
 all of them. Where does batch normalization (BN) belong: in front of what a block computes, or on
 the stream?
 
-**In short.** With 16 blocks, BN in front of what a block computes (its *branch*) is ahead of BN on
-the stream by :finding:`BN in front - BN on the stream, 16 blocks` of test accuracy; with layer
-normalization (LN) the place in front is ahead by
+**In short.** With 16 blocks, the test accuracy with BN in front of what a block computes (its
+*branch*) minus that with BN on the stream is :finding:`BN in front - BN on the stream, 16 blocks`;
+with layer normalization (LN) the same difference is
 :finding:`LN in front - LN on the stream, 16 blocks`. Twelve more blocks change the accuracy by
 :finding:`16 - 4 blocks, BN in front` with BN in front, and by
 :finding:`16 - 4 blocks, BN on the stream` with BN on the stream. Before training, BN on the stream
@@ -149,7 +149,7 @@ figure, ax = new_figure(
     "block, logarithmic, against the number of the block. With batch normalization on the "
     "stream it falls steadily from the first block to the last by an order of magnitude; with "
     "layer normalization on the stream it rises; with the layer in front of the branch it falls "
-    "a little.",
+    "less.",
 )
 number = np.arange(1, BLOCKS + 1)
 for arm, (_, _, color) in ARMS.items():
@@ -215,9 +215,8 @@ figure, ax = new_figure(
     lead=True,
     width=7.2,
     height=3.4,
-    alt="Test error of five arms, logarithmic, with 4 and with 16 blocks. Normalizations in "
-    "front of the branch have about the same error at both depths; on the stream the error "
-    "with 16 blocks is higher.",
+    alt="Test error of five arms, logarithmic, with 4 and with 16 blocks: a stroke for each seed, "
+    "a mark for the mean.",
 )
 for row, (arm, (_, _, color)) in enumerate(ARMS.items()):
     ends = [100 - judged.last((arm, blocks)).values for blocks in DEPTHS]

@@ -2,13 +2,13 @@
 Do without normalization
 ========================
 
-**The question.** Can something cheaper stand in the place of batch normalization (BN), in a
-residual network and in a plain convolutional one?
+**The question.** Can something without statistics of the batch stand in the place of batch
+normalization (BN), in a residual network and in a plain convolutional one?
 
 **In short.** Each taken by itself, BN is ahead of :value:`residual_behind` of 6 rivals without it
 by more than 1 point in the residual network, and of :value:`convolutional_behind` of 5 in the
-convolutional one; not all of that holds when :doc:`all comparisons </comparisons>` are counted.
-BN's test accuracy minus
+convolutional one; how much of that holds when :doc:`all comparisons </comparisons>` are counted,
+the daggers say. BN's test accuracy minus
 
 - that of branches that are scaled down until each block is nearly the identity, without any
   normalization, is :finding:`BN - scaled branches, residual`;
@@ -173,7 +173,7 @@ figure, axes = new_figure(
     height_ratios=(7, 5),
     alt="Intervals of the difference of test accuracy between batch normalization and each of "
     "its rivals, in points: seven rivals in a residual network above, five in a convolutional "
-    "network below. Most lie to the right of zero, where batch normalization is better.",
+    "network below. To the right of zero batch normalization is better.",
 )
 for ax, network in zip(axes, networks, strict=True):
     shown = [

@@ -5,12 +5,11 @@ Choose for a small ResNet
 **The question.** Batch normalization (BN) became famous in ResNets, whose residual blocks are made
 of convolutions. What does it give there over group normalization (GN), and over no normalization?
 
-**In short.** In a ResNet of eight convolutions, BN is ahead in test accuracy
+**In short.** In a ResNet of eight convolutions, the test accuracy with BN, minus that
 
-- of no normalization by :finding:`BN - none`;
-- of SkipInit, whose branches start at zero, by :finding:`BN - SkipInit`;
-- of GN by :finding:`BN - GN`. GN in the place of no normalization changes it
-  by :finding:`GN - none`.
+- without normalization, is :finding:`BN - none`;
+- with SkipInit, whose branches start at zero, is :finding:`BN - SkipInit`;
+- with GN, is :finding:`BN - GN`. GN minus no normalization is :finding:`GN - none`.
 
 .. lead-figure::
 
