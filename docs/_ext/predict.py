@@ -15,8 +15,8 @@ its step, places a number; with several effects in one name, draws a curve::
           Little, until there are two.
 
 What stands behind the question is said for a verdict, so that no build gives reasons for what it
-has not found: of the terms, the first that holds is shown, and one must. ``yes`` holds for an
-effect of any size, as ``opposite`` does; ``none`` also for one that is too small to matter.
+has not found: of the terms, the first that holds is shown, else that none does. ``yes`` holds for
+an effect of any size, as ``opposite`` does; ``none`` also for one that is too small to matter.
 
 With ``:solved:`` it belongs to an exercise: instead of an effect it names an expression, which is
 computed by the solution that follows on its page.
@@ -70,6 +70,7 @@ OUTCOMES = {
 }
 HEAD = "**Predict, before you read on.**"
 LIST = "predictions"  # its place on its page
+OTHER = "The reasons that were written here are of other outcomes, and do not explain this one."
 SETTLED = "In short."  # how the paragraph begins that gives the answer
 WORDS = {"none": "no difference that matters", "undecided": "these runs cannot tell"}
 SIZES = {"size open": ", and whether that matters is open", "small": ", but too little to matter"}
@@ -168,19 +169,16 @@ def holds(term: str, verdicts: Mapping[str, str]) -> bool:
     return True
 
 
-def chosen(terms: list[str], verdicts: Mapping[str, str]) -> int:
-    """Return the place of the first term that holds.
+def chosen(terms: list[str], verdicts: Mapping[str, str]) -> int | None:
+    """Return the place of the first term that holds, if one does.
 
     Raises
     ------
     ValueError
-        If none does, or one is wrong.
+        If a term is wrong.
     """
-    for place, held in enumerate([holds(term, verdicts) for term in terms]):
-        if held:
-            return place
-    came = ", ".join(f"{label}: {name}".removeprefix(": ") for label, name in verdicts.items())
-    raise ValueError(f"nothing is said for what came out ({came}), only for: {'; '.join(terms)}")
+    held = [holds(term, verdicts) for term in terms]
+    return held.index(True) if any(held) else None
 
 
 def solved(expression: str, page: str) -> float:
@@ -337,7 +335,8 @@ class Predict(SphinxDirective):
             raise ValueError("expected a question, and then a list of what to say of each outcome")
         terms = [item[0].astext() for item in outcomes]
         verdicts = {label: effect.verdict for label, effect in effects.items()}
-        why = outcomes[chosen(terms, verdicts)].children[-1].children
+        place = chosen(terms, verdicts)  # no verdict is a condition of the build
+        why = [nodes.paragraph("", OTHER)] if place is None else outcomes[place][-1].children
         about = heading(self.options, effects)
         if "" in found:
             came = [nodes.paragraph("", f"{about}: ", show_finding(*found[""]))]
