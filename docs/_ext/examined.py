@@ -27,7 +27,7 @@ def sentence(record: dict[str, Any]) -> str:
         f"{len(record['healthy'])} families, {false} are called sick, and {alarms} of {len(fine)} "
         "that are unusual and have no fault. These are the counts of a run on "
         f"{record['date']} (PyTorch {record['versions']['torch']}), with which every later one has "
-        "to agree in all but two faults."
+        "to agree in all but two faults and one healthy model."
     )
 
 
