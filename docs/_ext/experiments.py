@@ -76,8 +76,8 @@ def prepare(app: Sphinx, config: Config) -> None:
     state.remove_leftovers(scripts, gallery)
     gallery.mkdir(exist_ok=True)
     waiting = [script for script in chosen if not state.is_current(script, source, gallery)]
-    cores = joblib.cpu_count()
-    config.sphinx_gallery_conf["parallel"] = AT_A_TIME if len(waiting) > cores > 1 else False
+    if len(waiting) > joblib.cpu_count() > 1:
+        app.connect("builder-inited", run_two_at_a_time, priority=0)
     # joblib replaces a process that has grown, between two scripts; it need not warn of that.
     warnings.filterwarnings("ignore", "A worker stopped", UserWarning)
     # Last, so that a build that is killed before it has forgotten too much, not too little.
@@ -88,6 +88,11 @@ def prepare(app: Sphinx, config: Config) -> None:
         config.sphinx_gallery_conf["filename_pattern"] = f"({pattern})$"
         config.suppress_warnings.append("image.not_readable")  # figures that nobody drew yet
     executed_pages.prepare(docs, config, sources, data["digest"])
+
+
+def run_two_at_a_time(app: Sphinx) -> None:
+    """Ask for it when the builder has taken the checksum of the settings, which is published."""
+    app.config.sphinx_gallery_conf["parallel"] = AT_A_TIME
 
 
 def gather_damage(app: Sphinx) -> None:

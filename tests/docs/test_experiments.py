@@ -9,6 +9,7 @@ import experiments
 import joblib
 import pytest
 from joblib.externals.loky import get_reusable_executor
+from sphinx.builders.html import StandaloneHTMLBuilder
 from sphinx.errors import ConfigError, SphinxError
 from sphinx.testing.util import SphinxTestApp
 
@@ -236,6 +237,13 @@ def test_home_folder_of_nobody_ends_the_build_with_a_sentence(site, monkeypatch,
 @pytest.mark.usefixtures("no_workers_left")
 def test_many_scripts_run_two_at_a_time_with_half_of_the_cores_or_two(site, monkeypatch):
     monkeypatch.setattr(experiments.joblib, "cpu_count", lambda: 2)
+    checked, take_checksum = [], StandaloneHTMLBuilder.create_build_info  # it is published
+
+    def remember(builder):
+        checked.append(builder.config.sphinx_gallery_conf["parallel"])
+        return take_checksum(builder)
+
+    monkeypatch.setattr(StandaloneHTMLBuilder, "create_build_info", remember)
     conf = CONF.replace('("gallery_state', '("experiments.take_a_share", "gallery_state')
     site.write("docs/conf.py", conf.replace('"after"', '"both"'))
     names = ("plot_01_x", "plot_02_x", "plot_03_x")
@@ -249,6 +257,7 @@ def test_many_scripts_run_two_at_a_time_with_half_of_the_cores_or_two(site, monk
     site.script("01_a", "plot_01_x", "# another")
     assert site.build() == ["plot_01_x mnist"]
     assert "parallel" not in site.said  # it has all cores
+    assert checked == [False, False]
 
 
 @pytest.fixture
