@@ -455,7 +455,8 @@ def in_words(source: str, effects: Mapping[str, Effect] | None) -> str:
         ]
         came = {label: effects[name] for label, name in names.items()}
         verdicts = {label: effect.verdict for label, effect in came.items()}
-        why = list(outcomes.values())[chosen(list(outcomes), verdicts)]
+        place = chosen(list(outcomes), verdicts)
+        why = OTHER if place is None else list(outcomes.values())[place]
         told += [f"**What came out.** {heading(options, came)}: {'; '.join(rows)}.", why]
     return "\n\n".join(told)
 

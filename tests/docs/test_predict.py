@@ -395,6 +395,16 @@ def test_something_is_said_for_what_came_out_on_either_data_set(question, data):
     assert "tempting" in told or "If steadiness" in told
 
 
+def test_who_takes_a_question_along_is_told_where_nothing_is_said_for_what_came_out():
+    effects = {
+        "a - b": compare("a - b", [9.0, 9.1, 9.2], [0.0, 0.1, 0.1], unit="points", smallest=1)
+    }
+    source = ".. predict:: a - b\n   :yes: a\n   :opposite: b\n\n   Which?\n\n   opposite\n      Because."
+    told = predict.in_words(source, effects)
+    assert told.endswith(predict.OTHER)
+    assert "Because" not in told
+
+
 def test_there_are_twelve_of_three_kinds():
     kinds = ["curve" if "{" in q.splitlines()[0] else ":scale:" in q for _, q in QUESTIONS]
     assert len(kinds) == 12
