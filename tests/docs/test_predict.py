@@ -399,7 +399,8 @@ def test_who_takes_a_question_along_is_told_where_nothing_is_said_for_what_came_
     effects = {
         "a - b": compare("a - b", [9.0, 9.1, 9.2], [0.0, 0.1, 0.1], unit="points", smallest=1)
     }
-    source = ".. predict:: a - b\n   :yes: a\n   :opposite: b\n\n   Which?\n\n   opposite\n      Because."
+    head = ".. predict:: a - b\n   :yes: a\n   :opposite: b\n\n"
+    source = f"{head}   Which?\n\n   opposite\n      Because."
     told = predict.in_words(source, effects)
     assert told.endswith(predict.OTHER)
     assert "Because" not in told
