@@ -118,11 +118,8 @@ def agreement(docs: Path) -> tuple[str, list[Agreement]]:
         f"(PyTorch {then.versions['torch']}, {then.device})."
     )
     before, here = (one.versions.get("instructions") for one in (then, now))
-    if before != here:
-        sentence += (
-            f" That was made by a processor of another kind ({before or 'not said which'}; here "
-            f"{here})."
-        )
+    if before and before != here:
+        sentence += f" That was made by a processor of another kind ({before}; here {here})."
     return sentence, different
 
 
