@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import hashlib
+import importlib.util
 import os
 import struct
 
@@ -16,6 +17,13 @@ collect_ignore = ["browser", "device", "examine", "faults"]
 # A library that torch brings along counts its leaks at the very end, behind pytest's summary, which
 # is to be the last line.
 atexit.register(lambda: os.dup2(os.open(os.devnull, os.O_WRONLY), 2))
+
+# A test that takes long has not failed: the machine may be busy.
+if importlib.util.find_spec("hypothesis"):  # the browser's session does without
+    from hypothesis import settings
+
+    settings.register_profile("patient", deadline=None)
+    settings.load_profile("patient")
 
 COUNTS = {"train": 20, "t10k": 10}  # images in the stand-in
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bn_tutorial.scratch import functional, normalize
@@ -525,7 +525,3 @@ def test_inputs_are_left_as_they_were():
         backward(dy, cache)
     for value, copy in zip(values, copies, strict=True):
         np.testing.assert_array_equal(value, copy)
-
-
-settings.register_profile("quick", max_examples=50, deadline=None)
-settings.load_profile("quick")
