@@ -184,7 +184,10 @@ class Reproduced(SphinxDirective):
         ]
         shown: list[nodes.Node] = [nodes.paragraph("", sentence)]
         columns = ("page", "comparison", "on record", "in this build")
-        return [*shown, as_table(columns, rows)] if rows else shown
+        if rows:
+            shown.append(table := as_table(columns, rows))
+            table["classes"].append("reproduced")  # see search_index.py
+        return shown
 
 
 class Daggers(SphinxRole):

@@ -32,6 +32,7 @@ SILENT = (
 )
 CODE = (nodes.literal_block, nodes.doctest_block, addnodes.desc_signature)
 OF_THE_GALLERY = {"sphx-glr-download-link-note", "sphx-glr-footer", "sphx-glr-signature"}
+OF_THE_BUILD = {"reproduced"}  # what differs from the record: no reader looks for that
 WORDS, NUMBERS = re.compile(r"[A-Za-z]{2,}"), re.compile(r"\d[\d.,e+-]*")
 
 ACCENT = re.compile(r"\\(hat|bar|tilde|overline) *(\\[A-Za-z]+|\w)")
@@ -94,8 +95,8 @@ def is_silent(node: nodes.Element) -> bool:
     is_folded = isinstance(before, nodes.raw) and "folded-code" in before.astext()
     cell = node.parent  # MyST-NB gives what holds a whole hidden cell none
     is_hidden = bool(cell) and cell.get("hide_mode") == "input" and "above-input" in node["classes"]
-    of_the_gallery = OF_THE_GALLERY & {*node["classes"]}
-    parts = (is_heading, is_entry, is_folded, is_hidden, of_the_gallery, isinstance(node, SILENT))
+    is_apart = (OF_THE_GALLERY | OF_THE_BUILD) & {*node["classes"]}
+    parts = (is_heading, is_entry, is_folded, is_hidden, is_apart, isinstance(node, SILENT))
     return any(parts)
 
 
