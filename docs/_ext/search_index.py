@@ -24,6 +24,7 @@ SYNONYMS = Path(__file__).parents[1] / "synonyms.txt"
 # What a page counts, by the beginning of its name: remedies first, explanations before lists.
 WEIGHTS = {"questions": 1.4, "faults/": 1.4, "exercises": 0.7, "references": 0.5, "api/": 0.3}
 WEIGHTS |= {"comparisons": 0.3, "design_log": 0.2, "": 1.0}
+BY_HEADINGS = {"design_log"}  # long, and what it says of a study its own page says, too
 # Of a question, these say nothing either.
 STOPWORDS = SearchEnglish.stopwords | {"many", "much", "get", "got", "go", "give", "gives", "vs"}
 SILENT = (
@@ -197,7 +198,10 @@ def setup(app: Sphinx) -> dict[str, bool]:
         app.builder.search = False  # type: ignore[attr-defined]
 
     def note(_app: Sphinx, doctree: nodes.document, page: str) -> None:
-        pages[page] = sections_of(doctree)
+        found = sections_of(doctree)
+        pages[page] = (
+            [Section(s.anchor, s.heading) for s in found] if page in BY_HEADINGS else found
+        )
 
     def name_it(_app: Sphinx, _page: str, _template: str, context: dict[str, Any], _: Any) -> None:
         context["search_index"] = INDEX

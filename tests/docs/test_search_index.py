@@ -22,6 +22,7 @@ The mean :math:`\mu` of ``x``, and *its* root.
 .. toctree::
 
    questions
+   design_log
    api/module
 
 Deeper
@@ -79,6 +80,7 @@ def site(tmp_path_factory):
     table = ".. rst-class:: reproduced\n\n====  ===\nlost  was\n====  ===\n"
     (docs / "questions.rst").write_text(f"Faults\n======\n\nNaN.\n\n{table}")
     (docs / "api/module.rst").write_text(MODULE)
+    (docs / "design_log.rst").write_text("Log\n===\n\nLong.\n\nA study\n-------\n\nArms.\n")
     app = SphinxTestApp("html", srcdir=docs)
     app.build()
     app.cleanup()
@@ -115,6 +117,13 @@ def test_function_is_a_section_of_its_own(site):
 
 def test_what_differs_from_the_record_is_not_searched(site):
     assert sections(site, "questions") == [Section("", "Faults", "NaN.")]
+
+
+def test_log_of_designs_is_found_by_its_headings(site):
+    assert sections(site, "design_log") == [
+        Section("", "Log", ""),
+        Section("a-study", "A study", ""),
+    ]
 
 
 def test_every_section_has_an_address(site):
