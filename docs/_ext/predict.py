@@ -335,7 +335,7 @@ class Predict(SphinxDirective):
             raise ValueError("expected a question, and then a list of what to say of each outcome")
         terms = [item[0].astext() for item in outcomes]
         verdicts = {label: effect.verdict for label, effect in effects.items()}
-        place = chosen(terms, verdicts)  # no verdict is a condition of the build
+        place = chosen(terms, verdicts)  # another processor may find what no one expected
         why = [nodes.paragraph("", OTHER)] if place is None else outcomes[place][-1].children
         about = heading(self.options, effects)
         if "" in found:
