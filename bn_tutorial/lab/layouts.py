@@ -71,9 +71,9 @@ def narrow(figure: Figure) -> None:
     _place(figure, list(panels.values()), columns, heights)
     _legends_above(figure)
     figure.draw_without_rendering()  # now the panels have their sizes
-    for ax in panels.values():
-        _tilt(ax, gap=figure.dpi / 24)  # three points
-    figure.draw_without_rendering()
+    tilted = [_tilt(ax, gap=figure.dpi / 24) for ax in panels.values()]  # three points
+    if any(tilted):
+        figure.draw_without_rendering()
     for ax in panels.values():
         spread_labels(ax)
 
@@ -190,13 +190,18 @@ def _name_rows_above(ax: Axes, names: Sequence[Text], beside: Mapping[float, Ann
     return len(names) * (ROW + LINE * (lines - 1)) + 0.6
 
 
-def _tilt(ax: Axes, gap: float) -> None:
-    """Turn the names below a panel where they come closer to each other than a gap, in pixels."""
+def _tilt(ax: Axes, gap: float) -> bool:
+    """Turn the names below a panel where they come closer to each other than a gap, in pixels.
+
+    Return whether they do.
+    """
     boxes = [name.get_window_extent() for name in ax.get_xticklabels() if name.get_text()]
-    if any(left.x1 + gap > right.x0 for left, right in pairwise(boxes)):
+    close = any(left.x1 + gap > right.x0 for left, right in pairwise(boxes))
+    if close:
         ax.tick_params(axis="x", labelrotation=40)
         for name in ax.get_xticklabels():
             name.set(ha="right", rotation_mode="anchor")
+    return close
 
 
 def _legends_above(figure: Figure) -> None:

@@ -211,8 +211,10 @@ def contradictory(layers: Mapping[str, nn.Module], frozen: set[str]) -> Iterator
     swapped = [name for name, momentum in momenta.items() if (momentum or 0) > SWAPPED]
     if swapped:
         momentum = momenta[swapped[0]] or 0.0
-        meant, why = f"{1 - momentum:.3g}", f"{momentum:g} elsewhere is {1 - momentum:.3g} here"
-        if momentum >= 1:  # of no library; a layer like that forgets all but the last batch
+        if momentum < 1:
+            meant = f"{1 - momentum:.3g}"
+            why = f"{momentum:g} elsewhere is {meant} here"
+        else:  # of no library; a layer like that forgets all but the last batch
             meant, why = "0.1", "the usual is 0.1"
         yield Finding(
             "warning",

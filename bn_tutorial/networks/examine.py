@@ -118,7 +118,7 @@ def examine_state(state: Mapping[str, Any]) -> Report:
     Parameters
     ----------
     state : mapping
-        As ``model.state_dict()``, or a checkpoint that holds one under a usual name, or under two.
+        As ``model.state_dict()``, or a checkpoint that holds one under usual names.
 
     Raises
     ------
@@ -130,7 +130,7 @@ def examine_state(state: Mapping[str, Any]) -> Report:
     >>> print(examine_state(nn.BatchNorm1d(2).state_dict()).errors[0].summary)
     running_var is 1 in every channel of all layers
     """
-    for _ in range(2):  # a wrapper's state, in a checkpoint
+    for _ in _STATES:  # one may hold another, as a checkpoint does a wrapper's
         inner = (part for name in _STATES if isinstance(part := state.get(name), Mapping))
         state = next(inner, state)
     kept = own_checks.kept_in(state)

@@ -32,8 +32,8 @@ SILENT = (
     *(addnodes.index, addnodes.toctree),
 )
 CODE = (nodes.literal_block, nodes.doctest_block, addnodes.desc_signature)
-OF_THE_GALLERY = {"sphx-glr-download-link-note", "sphx-glr-footer", "sphx-glr-signature"}
-OF_THE_BUILD = {"reproduced"}  # what differs from the record: no reader looks for that
+APART = {"sphx-glr-download-link-note", "sphx-glr-footer", "sphx-glr-signature"}  # of a gallery
+APART |= {"reproduced"}  # what differs from the record: no reader looks for that
 WORDS, NUMBERS = re.compile(r"[A-Za-z]{2,}"), re.compile(r"\d[\d.,e+-]*")
 
 ACCENT = re.compile(r"\\(hat|bar|tilde|overline) *(\\[A-Za-z]+|\w)")
@@ -96,7 +96,7 @@ def is_silent(node: nodes.Element) -> bool:
     is_folded = isinstance(before, nodes.raw) and "folded-code" in before.astext()
     cell = node.parent  # MyST-NB gives what holds a whole hidden cell none
     is_hidden = bool(cell) and cell.get("hide_mode") == "input" and "above-input" in node["classes"]
-    is_apart = (OF_THE_GALLERY | OF_THE_BUILD) & {*node["classes"]}
+    is_apart = APART & {*node["classes"]}
     parts = (is_heading, is_entry, is_folded, is_hidden, is_apart, isinstance(node, SILENT))
     return any(parts)
 

@@ -37,6 +37,7 @@ class TestState:
             lambda state: {"model_state_dict": state},
             lambda state: {"model": {"module": state}},
             lambda state: {"net": {"module": state}, "model": 3},
+            lambda state: {"state_dict": {"model": {"module": state}}},
             lambda state: {"net": state},
             lambda state: {"network": state, "optimizer": {}},
         ],
