@@ -26,8 +26,10 @@ ROLE = re.compile(r":(?P<role>[a-z:]+):`(?P<text>[^`]+)`")
 TARGET = re.compile(r"(?P<words>.*?)\s*<(?P<target>[^<>]*)>")
 DIRECTIVE = re.compile(r"^\.\. (?P<name>[\w-]+):: ?(?P<after>[^\n]*)\n?", re.MULTILINE)
 PREDICTION = re.compile(r"^\.\. predict:: .+\n(?:(?: {3}.*)?\n)+", re.MULTILINE)
+WIDGET = re.compile(r"^\.\. widget:: .+\n(?:(?: {3}.*)?\n)+", re.MULTILINE)
 STRIPPED = re.compile(r"(?<![:`])`(?=[^`<>]+\s<[\w-]+>`)")  # of a link whose role was taken away
 LEAD = "*(The main figure, which shows it, is drawn further down.)*\n"
+TOUCH = "*(On the page of the site, a figure to take part in stands here.)*"
 # What is text in a script: its docstring, and the comment that begins a cell.
 TEXT = re.compile(
     r'\A(?P<open>"""\n)(?P<docstring>.*?)(?=""")|^(?P<mark># %%\n)(?P<comment>(?:#[^\n]*\n)+)',
@@ -138,7 +140,11 @@ def plain(text: str, around: Around) -> str:
 
 
 def questions(text: str, around: Around) -> str:
-    """Return a text whose questions to predict are paragraphs, with their answers."""
+    """Return a text whose questions to predict are paragraphs, with their answers.
+
+    Of a figure to take part in, only that there is one.
+    """
+    text = WIDGET.sub(f"{TOUCH}\n\n", text)
     effects = around.known and around.known.effects
     return PREDICTION.sub(lambda found: f"{predict.in_words(found[0], effects)}\n\n", text)
 

@@ -120,13 +120,20 @@ def compressed_size(path: Path) -> int:
     return len(content) if path.suffix == ".woff2" else len(gzip.compress(content, 6))
 
 
+def file_size(path: Path) -> int:
+    """Return the bytes of a file."""
+    return path.stat().st_size
+
+
 def weight(site: Path, names: set[str]) -> int:
     """Return the compressed bytes of the files that a page loads, without its figures."""
     files = (site / name for name in names if Path(name).suffix not in FIGURES)
     return sum(compressed_size(path) for path in files if path.is_file())
 
 
-def own_script_bytes(site: Path, name: str, loaded: set[str], sources: Path) -> int:
+def own_script_bytes(
+    site: Path, name: str, loaded: set[str], sources: Path, *, compressed: bool = False
+) -> int:
     """Return the bytes of JavaScript of a page that neither Sphinx nor the theme wrote.
 
     Parameters
@@ -137,7 +144,10 @@ def own_script_bytes(site: Path, name: str, loaded: set[str], sources: Path) -> 
         What the page loaded, as paths below the site.
     sources
         The folder of static files that this project wrote.
+    compressed
+        Whether files count as a server sends them.
     """
+    size = compressed_size if compressed else file_size
     own = {f"_static/{path.relative_to(sources).as_posix()}" for path in sources.rglob("*.*js")}
-    scripts = sum((site / path).stat().st_size for path in loaded & own)
+    scripts = sum(size(site / path) for path in loaded & own)
     return scripts + read(site / name).inline_scripts

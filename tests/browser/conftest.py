@@ -136,11 +136,11 @@ def in_context(browser):
     """A function that returns a browser context by scheme and width, always the same one."""
     contexts = {}
 
-    def find(scheme="light", width=1280, purpose=""):
-        key = (scheme, width, purpose)
+    def find(scheme="light", width=1280, purpose="", has_touch=False):
+        key = (scheme, width, purpose, has_touch)
         if key not in contexts:
-            size = {"width": width, "height": 800}
-            contexts[key] = browser.new_context(color_scheme=scheme, viewport=size)
+            look = {"color_scheme": scheme, "viewport": {"width": width, "height": 800}}
+            contexts[key] = browser.new_context(**look, has_touch=has_touch)
         return contexts[key]
 
     yield find
@@ -157,8 +157,8 @@ def open_page(in_context, address):
     """
     opened, refused = [], []
 
-    def go(path, *, scheme="light", width=1280):
-        page = in_context(scheme, width).new_page()
+    def go(path, *, scheme="light", width=1280, has_touch=False):
+        page = in_context(scheme, width, has_touch=has_touch).new_page()
         opened.append(page)
         page.on("console", lambda message: refused.extend(visits.refusals(message.text)))
         page.goto(f"{address}/{path}")

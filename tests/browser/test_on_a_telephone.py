@@ -7,8 +7,8 @@ FIGURES = {
     "walk-the-graph": "derivations/backward.html",
     "turn-a-batch": "derivations/meaning.html",
     "find-the-cliff": "why.html",
-    "move-a-sample": "play.html",
-    "replay-a-training": "play.html",
+    "move-a-sample": "derivations/forward.html",
+    "replay-a-training": "gallery/03_in_training/plot_10_replay_a_training.html",
 }
 HIGH = 812
 # What is told of a change, beside the picture, and how much of it is to be seen at once (pixels).

@@ -11,7 +11,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 OWN_FILES, CONF = DOCS / "_static", DOCS / "conf.py"
 
 MAX_WEIGHT = 400  # kB, compressed, without figures
-MAX_OWN_SCRIPT = 60  # kB
+MAX_OWN_SCRIPT, MAX_SENT_SCRIPT = 60, 20  # kB, and compressed
 MAX_PAINT = 1_000  # milliseconds to the largest paint, from this machine
 MAX_SHIFT = 0.05  # the browser's cumulative layout shift while the page loads
 
@@ -68,9 +68,11 @@ def test_every_figure_and_table_is_seen_whole_on_a_telephone(visit):
     assert visit.cut == []
 
 
-def test_page_weighs_little(visit):
+def test_page_weighs_little(visit, site, name):
     assert visit.weight <= MAX_WEIGHT
     assert visit.own_script <= MAX_OWN_SCRIPT
+    sent = built_site.own_script_bytes(site, name, visit.loaded, OWN_FILES, compressed=True) / 1000
+    assert sent < MAX_SENT_SCRIPT
 
 
 def test_page_is_painted_soon_and_then_stays_in_place(visit):

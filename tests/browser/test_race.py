@@ -261,6 +261,8 @@ def test_each_control_answers_within_a_tenth_of_a_second_on_a_slow_processor(bro
     acts = answering.ways(root)
     acts["guess"] = answering.press(root.locator("button[name=guess]").first)
     acts["stop"] = answering.press(root.get_by_role("button", name="Stop"))
+    acts["again"] = answering.press(root.get_by_role("button", name="Again"))
+    acts["stop again"] = answering.press(root.get_by_role("button", name="Stop"))
     answering.check(answering.times(browser, page, acts))
 
 
@@ -332,8 +334,15 @@ def test_axe_finds_no_violation_in_any_state(open_page):
         guess(root, "without").click()
         root.get_by_role("button", name="Stop").wait_for()
         ask("running")
+        root.get_by_role("button", name="Stop").click()
+        ask("stopped")
+        root.get_by_role("button", name="Again").click()
         result(root)
         ask("over")
+        for number in range(len(race.PRESETS)):
+            preset(root, number).check()
+            page.wait_for_timeout(500)
+            ask(f"setting {number}")
         root.get_by_label("learning rate").focus()
         page.keyboard.press("End")
         page.wait_for_timeout(500)

@@ -377,12 +377,13 @@ def test_maps_show_every_recorded_accuracy(touch, recorded):
                 assert cells == right
 
 
-@pytest.mark.parametrize("way", ["keyboard", "click"])
+@pytest.mark.parametrize("way", ["keyboard", "click", "tap"])
 def test_chosen_square_is_in_the_table_with_the_formula(touch, recorded, way):
-    root = touch("find-the-cliff", width=375)
+    root = touch("find-the-cliff", width=375, has_touch=way == "tap")
     study = recorded["studies"]["sigmoid"]
-    if way == "click":
-        root.locator('[data-cell="1,3"]').first.click()
+    if way != "keyboard":
+        cell = root.locator('[data-cell="1,3"]').first
+        cell.tap() if way == "tap" else cell.click()
     else:
         for label, count in {"weight scale": 1, "learning rate": 3}.items():
             root.get_by_label(label, exact=True).focus()

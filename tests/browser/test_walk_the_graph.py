@@ -79,6 +79,17 @@ def calculation(name, n):
     return [*np.ravel(columns, order="F"), *(n[below] if below else [])]
 
 
+def slopes(name, n):
+    """The numbers at the arrows along which the gradient of a step comes, where there is one."""
+    numbers = {
+        "dxhat": n["gamma"],
+        "dvar": -(n["r"] ** 3) / 2,
+        "dxmu": n["r"],
+        "dx": [1 / len(n["x"])],
+    }
+    return [*numbers.get(name, [])]
+
+
 def numbers(texts):
     return [float(text.replace("\N{MINUS SIGN}", "-")) for text in texts]
 
@@ -144,6 +155,7 @@ def test_every_step_shows_the_numbers_of_the_package(walk, values):
     right = computed(**values)
     for name in STEPS:
         close(shown(root, ".bn-work td:not(.bn-bits)"), calculation(name, right))
+        close(shown(root, ".bn-slope g text"), slopes(name, right))
         go(root, 1)
     nodes = ["x", "mu", "xmu", "var", "r", "xhat", "y", "gamma", "beta"]
     gradients = [value for node in nodes for value in right[f"d{node}"]]

@@ -2,8 +2,10 @@
 
 import json
 
+import answering
 import numpy as np
 import pytest
+import visits
 import widget_data
 
 from bn_tutorial.scratch.frameworks import FRAMEWORKS, convert_momentum
@@ -14,7 +16,20 @@ from bn_tutorial.scratch.functional import (
     batch_norm_forward,
 )
 
-PAGE = "play.html"
+# Each stands where its idea is explained.
+PAGES = {
+    "move-a-sample": "derivations/forward.html",
+    "share-a-mean": "derivations/other_axes.html",
+    "set-momentum": "derivations/statistics.html",
+    "replay-a-training": "gallery/03_in_training/plot_10_replay_a_training.html",
+}
+
+
+# The rest of the page has tests of its own, and is large.
+ALONE = """name => {
+  const root = document.querySelector(`[data-widget="${name}"]`);
+  for (let e = root; e !== document.body; e = e.parentElement)
+    for (const other of [...e.parentElement.children]) if (other !== e) other.remove(); }"""
 
 
 @pytest.fixture
@@ -22,7 +37,7 @@ def touch(open_page):
     """A function that opens the page and returns one of its widgets."""
 
     def touch(name, **options):
-        page = open_page(PAGE, **options)
+        page = open_page(PAGES[name], **options)
         return page.locator(f'.bn-widget[data-widget="{name}"]')
 
     return touch
@@ -75,24 +90,24 @@ def start():
 ONE = [1, 0, 0, 0, 0, 0]
 
 
-def test_view_of_the_script_is_the_one_that_the_build_wrote(open_page):
-    page = open_page(PAGE)
-    for root in page.locator(".bn-widget").all():
-        box = root.bounding_box()
-        written, fresh = root.evaluate(
-            """root => {
-              const data = JSON.parse(root.querySelector("script").textContent);
-              const fresh = document.createElement("template");
-              fresh.innerHTML = bnWidgets.first(root.dataset.widget, data).html;
-              return [root.querySelector("form").outerHTML, fresh.innerHTML];
-            }"""
-        )
-        assert written == fresh
-        field = root.locator("input, button").first
-        field.focus()
-        page.keyboard.press("ArrowRight")
-        page.keyboard.press("ArrowLeft")
-        assert root.bounding_box()["height"] == pytest.approx(box["height"], abs=1)
+@pytest.mark.parametrize("widget", PAGES)
+def test_view_of_the_script_is_the_one_that_the_build_wrote(touch, widget):
+    root = touch(widget)
+    box = root.bounding_box()
+    written, fresh = root.evaluate(
+        """root => {
+          const data = JSON.parse(root.querySelector("script").textContent);
+          const fresh = document.createElement("template");
+          fresh.innerHTML = bnWidgets.first(root.dataset.widget, data).html;
+          return [root.querySelector("form").outerHTML, fresh.innerHTML];
+        }"""
+    )
+    assert written == fresh
+    field = root.locator("input, button").first
+    field.focus()
+    root.page.keyboard.press("ArrowRight")
+    root.page.keyboard.press("ArrowLeft")
+    assert root.bounding_box()["height"] == pytest.approx(box["height"], abs=1)
 
 
 def test_sample_moves_with_the_arrow_keys_and_all_outputs_with_it(touch, start):
@@ -277,13 +292,13 @@ def test_momentum_and_batches_are_set_with_the_keyboard(touch):
     assert [number(v) for v in facts(root).values()] == [0, 1]
 
 
+@pytest.mark.parametrize("widget", PAGES)
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_page_is_no_wider_than_a_telephone_and_targets_are_large_enough(open_page, scheme):
-    page = open_page(PAGE, width=375, scheme=scheme)
-    assert page.evaluate("document.documentElement.scrollWidth") == 375
-    for root in page.locator(".bn-widget").all():
-        assert root.evaluate("root => root.scrollWidth <= root.clientWidth")
-    for target in page.locator(".bn-widget :is(input, select, button)").all():
+def test_page_is_no_wider_than_a_telephone_and_targets_are_large_enough(touch, widget, scheme):
+    root = touch(widget, width=375, scheme=scheme)
+    assert root.page.evaluate("document.documentElement.scrollWidth") == 375
+    assert root.evaluate("root => root.scrollWidth <= root.clientWidth")
+    for target in root.locator(":is(input, select, button)").all():
         size = target.bounding_box()
         wrapped = target.locator("xpath=ancestor::label").all()
         height = max(b["height"] for b in [size, *(w.bounding_box() for w in wrapped)])
@@ -291,30 +306,36 @@ def test_page_is_no_wider_than_a_telephone_and_targets_are_large_enough(open_pag
         assert max(b["width"] for b in [size, *(w.bounding_box() for w in wrapped)]) >= 24
 
 
-def test_page_reads_from_a_file_too(site, browser):
-    page = browser.new_page()
-    page.goto((site / PAGE).as_uri())
-    root = page.locator('[data-widget="move-a-sample"]')
-    root.get_by_label("evaluation").check()
-    assert "stand still" in said(root)
+@pytest.mark.parametrize("widget", PAGES)
+def test_key_moves_it_from_the_disk_too(site, browser, widget):
+    page = browser.new_page(reduced_motion="reduce")
+    page.goto((site / PAGES[widget]).as_uri())
+    root = page.locator(f'[data-widget="{widget}"]')
+    before = root.locator("svg, table").first.evaluate("shown => shown.outerHTML")
+    # A slider, or the boxes of which one is chosen.
+    root.locator("input[type=range], [role=gridcell] button, svg [tabindex='0']").first.focus()
+    page.keyboard.press("ArrowRight")
+    said(root)
+    assert root.locator("svg, table").first.evaluate("shown => shown.outerHTML") != before
     page.close()
 
 
-def test_without_javascript_the_first_view_and_a_text_are_there(site, browser):
+@pytest.mark.parametrize("widget", PAGES)
+def test_without_javascript_the_first_view_and_a_text_are_there(site, browser, widget):
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
-    page.goto((site / PAGE).as_uri())
-    for root in page.locator(".bn-widget").all():
-        assert root.locator("tbody").is_visible()
-        assert root.locator("noscript p").first.is_visible()
-        for field in root.locator("input, select").all():
-            assert not field.is_visible()
+    page.goto((site / PAGES[widget]).as_uri())
+    root = page.locator(f'[data-widget="{widget}"]')
+    assert root.locator("tbody").is_visible()
+    assert root.locator("noscript p").first.is_visible()
+    for field in root.locator("input, select").all():
+        assert not field.is_visible()
     context.close()
 
 
 def recorded(site):
     """What the experiment has recorded, as the page holds it."""
-    html = (site / PAGE).read_text(encoding="utf-8")
+    html = (site / PAGES["replay-a-training"]).read_text(encoding="utf-8")
     data = html.split('data-widget="replay-a-training"')[1].split('type="application/json">')[1]
     return json.loads(data.split("</script>")[0])
 
@@ -332,3 +353,51 @@ def test_replay_shows_the_recorded_numbers_of_the_chosen_step(touch, site):
         np.testing.assert_allclose(np.reshape(cells, (-1, 2)), rows, rtol=0.051, atol=1e-9)
         sentences = said(root)
         assert (str(recording["steps"][i]) if i else "Before the first step") in sentences
+
+
+@pytest.mark.parametrize("widget", PAGES)
+def test_every_control_answers_within_a_tenth_of_a_second_on_a_slow_processor(
+    touch, browser, widget
+):
+    root = touch(widget)
+    root.scroll_into_view_if_needed()
+    acts = answering.ways(root)
+    if widget == "share-a-mean":
+        del acts["groups ArrowRight"], acts["groups ArrowLeft"]  # they wait for the groups
+        acts |= {
+            f"box {place}": answering.press(root.locator(f'[data-place="{place}"]'))
+            for place in ("1,1", "0,0")
+        }
+    if widget == "set-momentum":
+        for number in range(2):
+            acts[f"framework {number}"] = answering.press(root.locator("[data-alpha]").nth(number))
+    answering.check(answering.times(browser, root.page, acts))
+
+
+STATES = {  # what a reader does with each, after which nothing may be out of the reach of others
+    "move-a-sample": ['input[value="eval"]'],
+    "share-a-mean": ['input[value="Group"]', '[data-place="1,2"]'],
+    "set-momentum": ["button >> nth=1"],
+    "replay-a-training": [],
+}
+
+
+@pytest.mark.parametrize("widget", PAGES)
+def test_axe_finds_no_violation_in_any_state(touch, widget):
+    found = {}
+    for scheme, width in (("light", 1280), ("dark", 375)):
+        root = touch(widget, scheme=scheme, width=width)
+        page = root.page
+        page.evaluate(visits.AT_ONCE)
+        page.evaluate(visits.files(visits.AXE)["axe.min.js"].decode())
+        page.evaluate(ALONE, widget)
+        for selector in ("input[type=range] >> nth=0", *STATES[widget]):
+            control = root.locator(selector)
+            if "range" in selector and not control.count():
+                continue
+            control.focus() if "range" in selector else control.click(force=True)
+            page.keyboard.press("End")
+            said(root)
+            found[scheme, selector] = page.evaluate(visits.RUN_AXE, [visits.ALSO, []])
+    assert found
+    assert {state: complaints for state, complaints in found.items() if complaints} == {}

@@ -228,8 +228,17 @@ assert accuracy(rescaled) > 50
 # %%
 # **Try it.** Replace ``nn.Sigmoid`` by ``nn.ReLU`` in ``network`` and in ``look``: by which factor
 # does the signal shrink now, and how many layers (``range(4)``) does it take until training fails?
-# Or give the failing network a learning rate of 1, and ten epochs. Smaller networks that you can
-# change so without writing code train in your browser: :ref:`the race <race>`.
+# Or give the failing network a learning rate of 1, and ten epochs.
+#
+# Smaller networks that you can change so without writing code train here, in your browser. Say in
+# each of five settings which of the two will learn:
+#
+# .. widget:: race
+#
+#    With JavaScript you say which of two networks will learn, and both train here. The dots show
+#    what they begin with: without normalization, what differs between images is all but gone in the
+#    last layer. That network learns nothing, as you have seen above; the one with batch
+#    normalization does.
 #
 # Next: :doc:`the same comparison </gallery/03_in_training/plot_01_compare_training>`, for longer
 # and with several seeds.

@@ -8,7 +8,7 @@ the other does not?
 **In short.** At the first step they look alike, but the gradient that reaches the first layer is
 larger with batch normalization by a factor of at least :value:`gradient_ratio_min:,.0f`, here and
 in every frame. After 300 steps one classifies :value:`accuracy_with:.0%` of the images correctly,
-the other :value:`accuracy_without:.0%`. :doc:`Replay it by hand </play>`, layer by layer.
+the other :value:`accuracy_without:.0%`. At the end of this page you can replay it by hand.
 
 .. lead-figure::
 
@@ -166,6 +166,17 @@ assert np.allclose(*before, atol=0.01)  # untrained, they look alike
 # Before the first step the two networks look alike: in evaluation mode the layer uses running
 # statistics that no batch has moved yet. But the gradient of that step, taken in training mode,
 # differs by orders of magnitude already.
+#
+# Replay it by hand
+# -----------------
+# Move through the steps, and compare the two columns of marks: they are the sizes of the gradients,
+# layer by layer.
+#
+# .. widget:: replay-a-training
+#
+#    With JavaScript you can move through the steps.
+#    Here is the state before the first one: the networks classify alike, but their gradients differ
+#    by orders of magnitude.
 #
 # **Limits.** One seed, one learning rate, less than one epoch.
 #
