@@ -74,9 +74,14 @@ def serve(session: nox.Session) -> None:
 
 @nox.session
 def site(session: nox.Session) -> None:
-    """Open every page of the built site in Chromium: links, images, accessibility, weight."""
+    """Open every page of the built site in Chromium: links, images, accessibility, weight, speed."""
     install(session, "site")
-    session.run("pytest", "tests/browser", *session.posargs)
+    if session.posargs:
+        session.run("pytest", "tests/browser", *session.posargs)
+        return
+    side_by_side = ("-n", "logical", "--dist", "loadgroup")
+    session.run("pytest", "tests/browser", "-m", "not timed", *side_by_side)
+    session.run("pytest", "tests/browser", "-m", "timed")
 
 
 @nox.session

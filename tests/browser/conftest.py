@@ -45,24 +45,49 @@ def own_cache():
     """In place of the unit tests': what is fetched stays where builds of the site keep it."""
 
 
+def pytest_collection_modifyitems(items):
+    """Keep together what opens one page, or belongs to one file, where tests run side by side."""
+    for item in items:
+        parameters = getattr(getattr(item, "callspec", None), "params", {})
+        group = parameters.get("name", item.path.stem)
+        item.add_marker(pytest.mark.xdist_group(str(group)))
+
+
 FIGURES: dict[str, visits.Visit] = {}
+ROWS: dict[str, tuple[float, ...]] = {}  # what is printed of each page, from all processes
+
+
+def rows():
+    """Return what is printed of the pages that this process has seen."""
+    return {
+        name: (v.weight, v.own_script, v.overflow, sum(map(len, v.violations.values())))
+        for name, v in FIGURES.items()
+    }
+
+
+def pytest_sessionfinish(session):
+    """Send what one of several processes has seen to the one that prints it."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["rows"] = rows()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    """Take what one of several processes has seen."""
+    ROWS.update(getattr(node, "workeroutput", {}).get("rows", {}))
 
 
 def pytest_terminal_summary(terminalreporter):
     """Print the figures of each page, and the greatest of each."""
     write = terminalreporter.write_line
-    if FIGURES:
-        write("kB: compressed, without figures; own: kB of JavaScript; ms: largest paint")
-        write("   kB   own    ms  shift  px over  axe  page")
-    rows = [
-        (v.weight, v.own_script, v.paint, v.shift, v.overflow, sum(map(len, v.violations.values())))
-        for v in FIGURES.values()
-    ]
-    line = "{:5.0f} {:5.1f} {:5.0f} {:6.3f} {:8.0f} {:4.0f}  {}"
-    for row, name in zip(rows, FIGURES, strict=True):
-        write(line.format(*row, name))
-    if rows:
-        write(line.format(*map(max, zip(*rows, strict=True)), f"greatest of {len(rows)} pages"))
+    if all_rows := dict(sorted((ROWS | rows()).items())):
+        write("kB: compressed, without figures; own: kB of JavaScript")
+        write("   kB   own  px over  axe  page")
+        line = "{:5.0f} {:5.1f} {:8.0f} {:4.0f}  {}"
+        for name, row in all_rows.items():
+            write(line.format(*row, name))
+        greatest = map(max, zip(*all_rows.values(), strict=True))
+        write(line.format(*greatest, f"greatest of {len(all_rows)} pages"))
 
 
 @pytest.fixture(scope="session")

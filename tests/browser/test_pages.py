@@ -1,5 +1,6 @@
 """Every page of the built site: its links and images, its accessibility, its weight and speed."""
 
+import math
 import re
 from pathlib import Path
 
@@ -22,9 +23,6 @@ def visit(name, site, in_context, address, figures):
     if name not in figures:
         context = in_context(purpose="examine")
         seen = visits.examine(context, address, name)
-        for _ in range(3):  # a busy machine paints late, whatever the page: the best time counts
-            if seen.paint > MAX_PAINT:
-                seen.paint = min(seen.paint, visits.look(context, address, name).paint)
         seen.weight = built_site.weight(site, seen.loaded) / 1000
         seen.own_script = built_site.own_script_bytes(site, name, seen.loaded, OWN_FILES) / 1000
         figures[name] = seen
@@ -75,9 +73,15 @@ def test_page_weighs_little(visit, site, name):
     assert sent < MAX_SENT_SCRIPT
 
 
-def test_page_is_painted_soon_and_then_stays_in_place(visit):
-    assert visit.paint < MAX_PAINT
-    assert visit.shift <= MAX_SHIFT
+@pytest.mark.timed
+def test_page_is_painted_soon_and_then_stays_in_place(name, in_context, address):
+    best = math.inf
+    for _ in range(4):  # a busy machine paints late, whatever the page: the best time counts
+        seen = visits.look(in_context(purpose="examine"), address, name)
+        assert seen.shift <= MAX_SHIFT
+        if (best := min(best, seen.paint)) < MAX_PAINT:
+            break
+    assert 0 < best < MAX_PAINT
 
 
 def test_picture_for_previews_is_there(site):

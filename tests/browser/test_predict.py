@@ -415,6 +415,7 @@ def test_what_was_predicted_before_shifts_nothing_when_a_page_loads(reader, name
     assert page.evaluate("window.layoutShift") <= 0.01
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("name", KINDS)
 def test_each_control_answers_within_a_tenth_of_a_second_on_a_slow_processor(reader, browser, name):
     page = reader(name)

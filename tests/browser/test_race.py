@@ -104,6 +104,7 @@ def test_first_ten_steps_are_those_of_the_package(open_page, number):
                 np.testing.assert_allclose(given, expected[name], rtol=1e-5, atol=1e-8)
 
 
+@pytest.mark.timed
 def test_a_hundred_steps_take_less_than_a_second(open_page):
     page = open_page(PAGE)
     for name in ("train.js", "digits.js"):
@@ -224,6 +225,7 @@ def test_who_wants_no_motion_sees_the_end_alone(browser, address):
         assert points_drawn(root) == race.STEPS // 10 + 1
 
 
+@pytest.mark.timed
 def test_page_from_the_disk_trains_without_a_worker_and_is_never_blocked(browser, site):
     with opened(browser, (site / PAGE).as_uri()) as page:
         root = race_of(page)
@@ -240,6 +242,7 @@ def test_page_from_the_disk_trains_without_a_worker_and_is_never_blocked(browser
     assert taken[0] <= 50
 
 
+@pytest.mark.timed
 def test_page_is_not_blocked_while_the_worker_trains(browser, open_page):
     page = open_page(PAGE)
     root = race_of(page)
@@ -253,6 +256,7 @@ def test_page_is_not_blocked_while_the_worker_trains(browser, open_page):
     assert 0 < taken[0] <= 50
 
 
+@pytest.mark.timed
 def test_each_control_answers_within_a_tenth_of_a_second_on_a_slow_processor(browser, open_page):
     page = open_page(PAGE)
     root = race_of(page)

@@ -77,6 +77,7 @@ def first_paint(browser, url):
     return seen
 
 
+@pytest.mark.timed
 def test_heavy_pages_are_painted_soon(host, site, browser):
     kind, address = host
     names = sorted(built_site.page_names(site), key=lambda name: (site / name).stat().st_size)

@@ -120,6 +120,7 @@ def test_no_state_is_wider_than_the_page_or_moves_what_follows(touch, widget, wi
     assert root.bounding_box()["height"] == pytest.approx(height, abs=1)
 
 
+@pytest.mark.timed
 def test_every_control_answers_soon_on_a_slow_processor(touch, widget, browser):
     root = touch(widget, width=375)
     root.page.evaluate(OBSERVE)
@@ -135,6 +136,7 @@ def test_every_control_answers_soon_on_a_slow_processor(touch, widget, browser):
     assert root.page.evaluate("window.moved") < 0.01
 
 
+@pytest.mark.timed
 def test_press_without_length_is_answered_soon_among_thousands_of_boxes(open_page, browser):
     page = open_page("derivations/depth.html", width=375)
     root = page.locator('[data-widget="find-the-cliff"]')

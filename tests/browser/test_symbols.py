@@ -247,6 +247,7 @@ def test_axe_finds_no_violation_while_symbols_are_lit(path, width, open_page):
         assert page.evaluate(visits.RUN_AXE, [[] if rules else visits.ALSO, rules]) == []
 
 
+@pytest.mark.timed
 def test_tap_is_answered_at_once_on_a_slow_processor(phone, address):
     page = phone(f"{address}/derivations/depth.html")
     page.wait_for_timeout(500)

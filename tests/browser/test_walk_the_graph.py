@@ -393,6 +393,7 @@ def test_axe_finds_nothing_at_any_step(walk, width, scheme):
         go(root, 1)
 
 
+@pytest.mark.timed
 def test_every_control_answers_at_once_on_a_slow_processor(walk, browser):
     root = walk(width=375)
     onward = answering.press(root.locator('[data-go="1"]'))

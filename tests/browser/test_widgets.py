@@ -355,6 +355,7 @@ def test_replay_shows_the_recorded_numbers_of_the_chosen_step(touch, site):
         assert (str(recording["steps"][i]) if i else "Before the first step") in sentences
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("widget", PAGES)
 def test_every_control_answers_within_a_tenth_of_a_second_on_a_slow_processor(
     touch, browser, widget
