@@ -22,7 +22,7 @@ reads the stream at the end. *Varied:* the number of blocks, 4 or 16; the normal
 LN; and its place: in front of the branch (called *pre-norm*), on the stream behind the addition
 (*post-norm*), or, with LN, in front of the branch and at its end (*Peri-LN*).
 Each arm chose its learning rate for each depth on 5,000 held-out images, with 3 seeds of its own;
-then 5 other seeds compared them after 200 steps (0.5 epochs) in batches of 128.
+then 5 other seeds compared them after 150 steps (0.35 epochs) in batches of 128.
 
 **You need** :doc:`what a residual block adds to the stream </derivations/residual>`.
 """
@@ -61,8 +61,8 @@ RATES = {
     "LN on the stream": (0.01, 0.03, 0.1, 0.3),
     "Peri-LN": (0.03, 0.1, 0.3, 1.0),
 }
-TUNING, JUDGING = range(50, 53), range(170, 175)  # seeds
-CONFIG = Config(steps=200, evaluate_every=200, batch_size=128)
+TUNING, JUDGING = range(50, 53), range(230, 235)  # seeds
+CONFIG = Config(steps=150, evaluate_every=150, batch_size=128)
 MATTERS, MATTERS_DECADES = 1.0, 0.5  # percentage points, decades
 
 data = load().hold_out(5_000)
@@ -70,7 +70,7 @@ evidence = Evidence(
     "04_in_real_networks/plot_04_stack_residual_blocks",
     data=data,
     seeds=JUDGING,
-    horizon="200 steps (0.5 epochs)",
+    horizon="150 steps (0.35 epochs)",
     claims={
         "BN in front - BN on the stream, 16 blocks": "BN in front of deep branches",
         "LN in front - LN on the stream, 16 blocks": "LN in front of deep branches",
@@ -297,7 +297,7 @@ assert growth["BN on the stream"].min() > 0 > growth["LN on the stream"].max()
 
 # %%
 # **Limits.** Perceptron blocks of width 64 without a normalization between the two maps of the
-# branch, 200 steps (0.5 epochs) of plain gradient descent at a constant rate, without the warm-up
+# branch, 150 steps (0.35 epochs) of plain gradient descent at a constant rate, without the warm-up
 # that deep networks with LN on the stream are given. Images of digits.
 #
 # **Try it.** Set ``DEPTHS = (4, 32)``, or add ``"Peri-BN": ("batch", "peri", "blue")`` to ``ARMS``:
