@@ -74,14 +74,20 @@ def serve(session: nox.Session) -> None:
 
 @nox.session
 def site(session: nox.Session) -> None:
-    """Open every page of the built site in Chromium: links, images, accessibility, weight, speed."""
+    """Open every page of the built site in Chromium: links, images, accessibility, weight.
+
+    `-- tests/browser/test_race.py` runs some of the tests, one after the other.
+    """
     install(session, "site")
-    if session.posargs:
-        session.run("pytest", "tests/browser", *session.posargs)
-        return
-    side_by_side = ("-n", "logical", "--dist", "loadgroup")
-    session.run("pytest", "tests/browser", "-m", "not timed", *side_by_side)
-    session.run("pytest", "tests/browser", "-m", "timed")
+    side_by_side = ("tests/browser", "-m", "not timed", "-n", "logical", "--dist", "loadgroup")
+    session.run("pytest", *session.posargs or side_by_side)
+
+
+@nox.session
+def speed(session: nox.Session) -> None:
+    """Measure in Chromium how soon pages are painted and answer; nothing else should run."""
+    install(session, "site")
+    session.run("pytest", "tests/browser", "-m", "timed", *session.posargs)
 
 
 @nox.session

@@ -220,11 +220,11 @@ def failing(tuning, network):
 # The second ladder has steps of a quarter of a decade over the decade and a half below the rate
 # that failed. ``tune`` trains them with the seeds of the tuning and chooses: of all rates that
 # cannot be told from the best, the smallest. A rate far behind the best with the first seed is not
-# tried with the others. (Not told from the best: the mean validation accuracy
-# is at most one *standard error* below it, the standard deviation over the seeds divided by the
-# square root of their number.) ``judge`` trains the arms with new seeds: at the chosen rate, and at
-# others that chance could have chosen, so that the intervals can be widened by what another choice
-# would have changed.
+# tried with the others. (Not told from the best: the mean validation accuracy is at most one
+# *standard error* below it, the standard deviation over the seeds divided by the square root of
+# their number.) ``judge`` trains the arms with new seeds: at the chosen rate, and at others that
+# chance could have chosen, so that the intervals can be widened by what another choice would have
+# changed.
 
 fine = {}
 for network, runs in coarse.items():
