@@ -395,8 +395,9 @@ def dropped(trials: Trials) -> Iterator[Finding]:
     if not shifts:
         return
     worst = max(shifts, key=lambda name: abs(math.log(shifts[name])))
-    first = next(iter(shifts))
-    before = trials.in_training.dropped.get(first, [])
+    # The remedy must take away those before every layer: some are between two of them.
+    reached = (trials.in_training.dropped.get(name, []) for name in shifts)
+    before = [*dict.fromkeys(name for names in reached for name in names)]
     what = shorten(before) if before else "something"
     cure = mended(trials)
     yield Finding(

@@ -534,6 +534,12 @@ class TestDropped:
             Finding(level, "dropout-in-front", summary, ("a", "b"), details, remedy)
         ]
 
+    def test_remedy_takes_away_the_dropouts_before_every_layer(self):
+        made = trials(batch=REACHED, training=TRAINED)
+        made.in_training.dropped.update(a=["x"], b=["x", "y"], c=["x", "y", "z"])
+        (found,) = dropped(made)
+        assert found.remedy == "for name in ['x', 'y']: model.get_submodule(name).p = 0.0"
+
     def test_no_dropout(self):
         assert not [*dropped(trials(batch=REACHED, training=REACHED))]
 
