@@ -27,9 +27,9 @@ OFF = 0.05
 NOISE = 3.0
 #: Points of accuracy that new statistics must gain, and samples.
 POINTS, SAMPLES = 2.0, 3
-#: The share of the loss that they must take away, and in nats no less than the whole loss of a model
-#: that gives the right class a probability of 95 %: -ln 0.95 = 0.05. That is a fiftieth of the loss
-#: of guessing among ten classes, ln 10 = 2.3.
+#: The share of the loss that they must take away, and in nats no less than the whole loss of a
+#: model that gives the right class a probability of 95 %: -ln 0.95 = 0.05. That is a fiftieth of
+#: the loss of guessing among ten classes, ln 10 = 2.3.
 SHARE, NATS = 0.2, 0.05
 #: Standard errors, over the batches, that a gain must have.
 ERRORS = 3.0
