@@ -17,6 +17,7 @@ from bn_tutorial.networks import checks_with_data as data_checks
 from bn_tutorial.networks import checks_without_data as own_checks
 from bn_tutorial.networks.batches import Batches, Forward, Loss
 from bn_tutorial.networks.gather import norm_layers, pools_batch
+from bn_tutorial.networks.proofs import passes, prove
 from bn_tutorial.networks.report import Finding, Report, Row, shorten, verdict
 from bn_tutorial.networks.settings import whole
 from bn_tutorial.networks.trials import Trials, measure
@@ -70,6 +71,9 @@ def examine(
 
     Notes
     -----
+    New statistics, and remedies that only change settings, are tried on a copy; of a remedy that
+    needs another training or another loader the report says that it was not tried.
+
     The model is left as it was, with its mode, buffers, gradients and hooks, and so are the random
     generators of Python, NumPy and PyTorch, and the loader's: also after an error or an interrupt.
     Only what a forward pass writes into *parameters* would remain. Nothing is kept but a few
@@ -97,10 +101,13 @@ def examine(
     kept = own_checks.kept_by(layers)
     modes = [*own_checks.at_odds(model, layers)]
     kept_batches = Batches(loader, count)
+
+    def for_remedies(seen: Trials) -> int:
+        settings = own_checks.contradictory(layers, seen.frozen)
+        return passes([*modes, *settings, *data_checks.dropped(seen), *data_checks.constant(seen)])
+
     with untouched(model, *_owners(loader)) as rewind:
-        for module in model.modules():
-            vars(module)["_compiled_call_impl"] = None  # hooks are for plain calls
-        trials = measure(model, kept_batches, loss, forward, rewind)
+        trials = measure(model, kept_batches, loss, forward, rewind, for_remedies)
     findings = [
         *data_checks.refused(trials),
         *data_checks.not_finite(model, trials),
@@ -109,6 +116,8 @@ def examine(
         *modes,
     ]
     findings += _of_batches(model, trials, findings, _last_batch(loader))
+    with untouched(model, *_owners(loader)):
+        findings = prove(model, findings, trials, kept_batches, loss, forward)
     return _report(model, trials, findings)
 
 
@@ -228,6 +237,7 @@ _TRIALS = {
     "training": "training mode",
     "regathered": "statistics gathered anew",
     "alone": "the statistics of one layer at a time",
+    "remedy": "a remedy",
 }
 
 
@@ -260,8 +270,11 @@ def _report(model: nn.Module, trials: Trials, findings: list[Finding]) -> Report
     shifts = {layer: found.off for layer, found in trials.offsets.items()}
     head = verdict(findings, _cure(trials, findings))
     failed = [f"{_TRIALS[trial]}: {error}" for trial, error in trials.failed.items()]
-    unchecked, rows = _unchecked(trials), _rows(trials)
-    return Report(name, head, seen, findings, rows, sound, unchecked, failed, shifts)
+    costs = dict(sorted(trials.alone.items(), key=lambda item: -item[1]))
+    return Report(
+        *(name, head, seen, findings, _rows(trials), sound, _unchecked(trials), failed, shifts),
+        costs=costs,
+    )
 
 
 def _largest(trials: Trials) -> float:
@@ -314,6 +327,9 @@ def _unchecked(trials: Trials) -> list[str]:
     ratio = data_checks.random_ratio(trials)
     if trials.batches < 4 or ratio is None:
         missing.append("whether batches are random (too few, or of one sample)")
+    untold = [name for name in trials.offsets if name not in trials.alone]
+    if untold and _rows(trials) and trials.scores["eval"].losses and "alone" not in trials.failed:
+        missing.append(f"what these layers alone cost: {shorten(untold)}")
     return [*missing, "padding", "passes of the training loop: watch_norms"]
 
 

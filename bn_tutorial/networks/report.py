@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-#: Every code that a finding can have, and what it means in a few words. The section of *Find the
-#: fault* about the code ``x`` has the label ``fault-x``.
+#: Every code that a finding can have, and what it means in a few words.
 CODES = {
     "nan-statistics": "running statistics that are NaN, infinite or negative",
     "huge-statistics": "running statistics far from any activation",
@@ -44,11 +43,33 @@ CODES = {
     "eval-backward": "a gradient with statistics that came later",
 }
 
+#: The pages of *Find the fault*, and of which codes each has the section.
+PAGES = {
+    "batch_size": ("layer-refuses", "one-value", "small-batches", "last-batch"),
+    "distributions": ("several-distributions",),
+    "eval_mode": (
+        *("never-gathered", "stale-statistics", "eval-worse", "swapped-momentum"),
+        *("track-running-stats", "depends-on-the-batch", "batch-of-one", "batches-not-random"),
+        "dropout-in-front",
+    ),
+    "freezing": (
+        *("uneven-counters", "frozen-but-moving", "half-frozen", "no-grad-is-not-eval"),
+        "double-counting",
+    ),
+    "half_precision": ("nan-statistics", "huge-statistics", "eps-underflow", "nan-activations"),
+    "loading": ("averaged-weights",),
+    "numbers": ("lost-digits",),
+    "processes": ("eval-backward",),
+    "training": ("dead-channels", "gamma-zero", "bias-without-effect"),
+}
+
 #: From the worst on, as they are printed.
 LEVELS = {"error": "ERROR", "warning": "WARN", "note": "NOTE"}
 
 _LINES = 25
 _WIDTH = 110
+_FIXES = 6, 8  # remedies at most, and their lines
+_FIRST = 4  # findings that have their line before the remedies have theirs
 
 
 @dataclass(frozen=True)
@@ -70,6 +91,8 @@ class Finding:
         More lines, printed where there is room.
     remedy : str
         One line of code, with ``model``, ``loader``, ``report``, ``nn`` and ``torch`` as they are.
+    tried : str
+        What the remedy did on a copy; empty if it was not tried.
     """
 
     level: str
@@ -78,6 +101,7 @@ class Finding:
     layers: tuple[str, ...] = ()
     details: tuple[str, ...] = ()
     remedy: str = ""
+    tried: str = ""
 
     def __post_init__(self) -> None:
         """Refuse a code that no page explains."""
@@ -88,6 +112,12 @@ class Finding:
     def label(self) -> str:
         """The label of the section of *Find the fault* that explains it."""
         return f"fault-{self.code}"
+
+    @property
+    def address(self) -> str:
+        """Where that section is, from the first page of the site."""
+        page = next(page for page, codes in PAGES.items() if self.code in codes)
+        return f"faults/{page}.html#{self.label}"
 
 
 @dataclass(frozen=True)
@@ -126,6 +156,9 @@ class Report:
         How far the running statistics of each layer are off, in standard deviations.
     threshold : float
         Up to where that is no matter.
+    costs : dict of str to float
+        What the running statistics of each layer alone cost in loss, those of all others being
+        gathered anew; the costliest first. Layers that are not there were not measured.
     """
 
     subject: str
@@ -138,6 +171,7 @@ class Report:
     failed: list[str] = field(default_factory=list)
     shifts: dict[str, float] = field(default_factory=dict)
     threshold: float = 0.05
+    costs: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Sort the findings."""
@@ -170,15 +204,16 @@ class Report:
     def __str__(self) -> str:
         """Lay the report out in at most 25 lines, the verdict first."""
         head = [self.verdict, f"{self.subject}: {self.seen}", *_table(self.rows)]
-        foot = [f"fix  {line}" for line in self._remedies()]
-        if self.sound:
-            foot += _wrap(f"OK   {', '.join(self.sound)}")
+        foot = _wrap(f"OK   {', '.join(self.sound)}") if self.sound else []
         foot += [line for error in self.failed for line in _wrap(f"TRIAL FAILED  {error}")]
         if self.unchecked:
-            foot += _wrap(f"NOT CHECKED  {'; '.join(self.unchecked)}")
+            foot += _wrap(f"NOT CHECKED  {'; '.join(self.unchecked)}", 3)
         if self.findings:
-            foot.append("what a code means: Find the fault, at #fault-<code>")
-        return "\n".join([*head, *self._body(_LINES - len(head) - len(foot)), *foot])
+            addresses = dict.fromkeys(found.address for found in self.findings)
+            foot += _wrap(f"see  {', '.join(addresses)}", 3)
+        room = _LINES - len(head) - len(foot)
+        fixes = self._remedies(room - min(_FIRST, len(self.findings)))
+        return "\n".join([*head, *self._body(room - len(fixes)), *fixes, *foot])
 
     def _body(self, room: int) -> list[str]:
         """Lay out the findings: each in a line, then what else there is room for."""
@@ -194,14 +229,22 @@ class Report:
             body += [line, *(_cut(f"      {detail}") for detail in shown)]
         return body
 
-    def _remedies(self) -> list[str]:
-        """Return the remedies of errors and warnings, each once, with what they are good for."""
-        cures: dict[str, list[str]] = {}
+    def _remedies(self, room: int) -> list[str]:
+        """Lay out the remedies of errors and warnings, each once, with what they did on a copy."""
+        cures: dict[str, list[Finding]] = {}
         for found in self.alarms:
             if found.remedy:
-                codes = cures.setdefault(found.remedy, [])
-                codes += [found.code] if found.code not in codes else []
-        return [f"{line}  # {', '.join(codes)}" for line, codes in [*cures.items()][:6]]
+                cures.setdefault(found.remedy, []).append(found)
+        count, most = _FIXES
+        lines: list[str] = []
+        for remedy, cured in [*cures.items()][:count]:
+            codes = ", ".join(dict.fromkeys(found.code for found in cured))
+            tried = next((found.tried for found in cured if found.tried), "")
+            fix = [f"fix  {remedy}  # {codes}{'' if tried else ' (not tried)'}"]
+            fix += [_cut(f"     tried on a copy: {tried}")] if tried else []
+            if len(lines) + len(fix) <= min(most, room):
+                lines += fix
+        return lines
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw how far the running statistics of each layer are off, the first layer on top.
@@ -277,8 +320,12 @@ def _cut(line: str) -> str:
     return line if len(line) <= _WIDTH else f"{line[: _WIDTH - 3]}..."
 
 
-def _wrap(text: str) -> list[str]:
-    return textwrap.wrap(text, _WIDTH, subsequent_indent="     ", max_lines=2, placeholder=" ...")
+def _wrap(text: str, lines: int = 2) -> list[str]:
+    wrapper = textwrap.TextWrapper(
+        _WIDTH, subsequent_indent="     ", max_lines=lines, placeholder=" ..."
+    )
+    wrapper.break_on_hyphens = False  # an address stays whole
+    return wrapper.wrap(text)
 
 
 def _table(rows: list[Row]) -> list[str]:

@@ -83,7 +83,7 @@ class Trials:
         The layer that raised an error, the error, and whether in evaluation mode.
     failed : dict of str to str
         The errors raised by trials, by name: ``"batch"``, ``"biases"``, ``"training"``,
-        ``"regathered"``, ``"alone"``.
+        ``"regathered"``, ``"alone"``, ``"remedy"``.
     idle : list of tuple
         Module with a bias, and the layer that takes it away: shown by moving the bias.
     forwards, batches, samples : int
@@ -128,6 +128,7 @@ def measure(
     loss: Loss | None,
     forward: Forward | None,
     rewind: Callable[[], None],
+    spare: Callable[[Trials], int] = lambda _: 0,
 ) -> Trials:
     """Run a model, whose buffers are lent, and see what its running statistics are worth.
 
@@ -137,30 +138,40 @@ def measure(
         As for :func:`bn_tutorial.networks.examine.examine`.
     rewind : callable
         Takes all random generators back, so that the same batches come again.
+    spare : callable
+        Given what is known so far, how many passes to leave for remedies.
     """
-    trial = _Trial(model, batches, loss, forward)
+    trial = Trial(model, batches, loss, forward)
     if trial.look_at_three_modes():
         rewind()
         trial.try_out("regathered", trial.gather_anew)
         score = trial.found.scores.get("regathered")
         if trial.new and score and score.losses:
             rewind()
-            trial.try_out("alone", trial.return_one_by_one)
+            trial.try_out("alone", trial.return_one_by_one, spare(trial.found))
     return trial.found
 
 
-class _Trial:
-    """The passes over the batches, one after the other."""
+def make_plain(model: nn.Module) -> None:
+    """Let a model, whose attributes are lent, run in plain Python and in this process alone."""
+    for module in model.modules():
+        attributes = vars(module)
+        attributes["_compiled_call_impl"] = None  # hooks are for plain calls
+        if hasattr(module, "_orig_mod"):  # a compiled part
+            attributes["forward"] = module._orig_mod
+        if isinstance(module, nn.SyncBatchNorm):  # the other processes would have to take part
+            attributes["forward"] = functools.partial(_BatchNorm.forward, module)
+
+
+class Trial:
+    """The passes over the batches, one after the other; ``found`` is what they show."""
 
     def __init__(
         self, model: nn.Module, batches: Batches, loss: Loss | None, forward: Forward | None
     ) -> None:
         self.model, self.batches, self.loss, self.forward = model, batches, loss, forward
         self.found = found = Trials(norm_layers(model), trains=model.training)
-        for layer in found.layers.values():
-            if isinstance(layer, nn.SyncBatchNorm):
-                # Alone: the other processes would have to take part.
-                vars(layer)["forward"] = functools.partial(_BatchNorm.forward, layer)
+        make_plain(model)
         if not model.training:
             model.train()  # which leaves some layers as they are, if it was written so
         self.trained = {module: module.training for module in model.modules()}
@@ -168,6 +179,7 @@ class _Trial:
         found.frozen = {name for name, layer in tracked.items() if not layer.training}
         self.own = {name: _statistics(layer) for name, layer in tracked.items()}
         self.new: dict[str, tuple[Tensor, Tensor]] = {}
+        self._last: Any = None  # the output of the latest look
 
     def run(self, batch: Any) -> tuple[Any, Any]:
         """Run the model on a batch, without gradients; return its output and the target."""
@@ -233,6 +245,7 @@ class _Trial:
                     raise
                 self.found.refused = (gathered.inside, error, kind == "eval")
                 return False
+        self._last = output if self.found.batches == 1 else None
         self.found.scores.setdefault(kind, Score()).add(output, target, self.loss)
         return True
 
@@ -260,8 +273,8 @@ class _Trial:
         ]
         if not pairs:
             return
+        before = tensor_of(self._last)  # of the same batch in the same mode
         self.mode(batch=True)
-        before = tensor_of(self.run(batch)[0])
         producers = [self.model.get_submodule(name) for name, _ in pairs]
         handles = [module.register_forward_hook(lambda _, __, y: y + 1) for module in producers]
         try:
@@ -302,12 +315,13 @@ class _Trial:
         if spread and not known:
             found.change = math.sqrt(change / spread) if math.isfinite(change) else math.inf
 
-    def return_one_by_one(self) -> None:
+    def return_one_by_one(self, spare: int) -> None:
         """Give each of the worst layers its own statistics back, the others keeping the new."""
         found = self.found
         worst = sorted(self.new, key=lambda name: -found.offsets[name].off)
         count = min(_ALONE[1], found.batches)
-        worst = worst[: min(_ALONE[0], (FORWARDS * found.batches - found.forwards) // count)]
+        left = FORWARDS * found.batches - found.forwards - spare
+        worst = worst[: min(_ALONE[0], max(left, 0) // count)]
         scores = {name: Score() for name in worst}
         for batch in islice(self.batches, count):
             for name, score in scores.items():

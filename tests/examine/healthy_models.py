@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy, interpolate
 from torchvision import models
 from torchvision.models import convnext, efficientnet, mobilenetv3, regnet, resnet, vgg
+from torchvision.models import swin_transformer as swin
 
 SIZE, BATCH = 32, 32
 
@@ -46,11 +47,21 @@ def _vgg():
     return model
 
 
-def _googlenet():
+def _googlenet(heads=False):
     """Without three modules whose outputs are as wide as their inputs."""
-    model = models.GoogLeNet(num_classes=10, aux_logits=False, init_weights=False)
+    model = models.GoogLeNet(num_classes=10, aux_logits=heads, init_weights=False)
     model.inception4b = model.inception4c = model.inception5a = nn.Identity()
     return model
+
+
+def _swin(version):
+    block, merge = {
+        1: (swin.SwinTransformerBlock, swin.PatchMerging),
+        2: (swin.SwinTransformerBlockV2, swin.PatchMergingV2),
+    }[version]
+    return models.SwinTransformer(
+        *([4, 4], 24, [1, 1], [2, 2], [4, 4]), num_classes=10, block=block, downsample_layer=merge
+    )
 
 
 def _mobilenet_v2(norm=None):
@@ -109,6 +120,7 @@ FAMILIES = {
     "Wide ResNet": partial(_resnet, resnet.Bottleneck, width_per_group=64),
     "DenseNet": lambda: models.DenseNet(8, (2, 2, 2, 2), 16, num_classes=10),
     "GoogLeNet": _googlenet,
+    "GoogLeNet, auxiliary heads": partial(_googlenet, heads=True),
     "MobileNet 2": _mobilenet_v2,
     "MobileNet 2, group": partial(_mobilenet_v2, group_norm),
     "MobileNet 3": _mobilenet_v3,
@@ -120,7 +132,8 @@ FAMILIES = {
     "RegNet Y": partial(_regnet, 0.25),
     "ConvNeXt": _convnext,
     "ViT": lambda: models.VisionTransformer(SIZE, 8, 2, 4, 32, 64, num_classes=10),
-    "Swin": lambda: models.SwinTransformer([4, 4], 24, [1, 1], [2, 2], [4, 4], num_classes=10),
+    "Swin": partial(_swin, 1),
+    "Swin 2": partial(_swin, 2),
     "MaxViT": lambda: models.MaxVit((SIZE, SIZE), 8, 4, [16], [1], 8, 0.1, num_classes=10),
     "Inception": None,
 }
@@ -136,11 +149,17 @@ def inception():
 
 
 FAMILIES["Inception"] = inception
-SLOW = ("ViT", "Swin", "MaxViT")  # learners, which take more steps
+SLOW = ("ViT", "Swin", "Swin 2", "MaxViT")  # learners, which take more steps
 QUICK = (  # to train
     *("DenseNet", "MobileNet 2", "MobileNet 2, group", "MobileNet 3", "ShuffleNet 2"),
     *("RegNet X", "RegNet Y", "ConvNeXt", "ViT"),
 )
+
+
+def loss_of(output, labels):
+    """Return the cross-entropy, of auxiliary heads, too, which only training has."""
+    heads = (output,) if isinstance(output, torch.Tensor) else output
+    return sum(cross_entropy(logits, labels) for logits in heads)
 
 
 def trained(make, images, labels, *, seed=0, steps=80, rate=3e-3):
@@ -159,7 +178,7 @@ def trained(make, images, labels, *, seed=0, steps=80, rate=3e-3):
             batches = iter(loader(images, labels))
             x, y = next(batches)
         optimizer.zero_grad()
-        cross_entropy(model(x), y).backward()
+        loss_of(model(x), y).backward()
         optimizer.step()
         schedule.step()
     return model

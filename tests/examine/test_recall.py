@@ -10,6 +10,7 @@ or in evaluation mode. What is found is on record, for a table of the site: `nox
 from __future__ import annotations
 
 import json
+import random
 from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,14 +18,16 @@ from importlib.metadata import version
 from pathlib import Path
 
 import field_cases
+import numpy as np
 import planted_faults
 import pytest
 import torch
-from healthy_models import FAMILIES, QUICK, SLOW, digits, loader, trained
+from healthy_models import FAMILIES, QUICK, SLOW, digits, loader, loss_of, trained
 from torch import nn
 
 from bn_tutorial.networks.examine import examine
 from bn_tutorial.networks.gather import has_statistics, norm_layers
+from bn_tutorial.networks.watch_norms import watch_norms
 
 CASES = {**field_cases.CASES, **planted_faults.CASES}
 HARMLESS = {"bias-without-effect", "uneven-counters"}
@@ -110,15 +113,41 @@ def healthy():
     }
 
 
+def picture(model):
+    """Return all that an examination must leave as it was, in values that can be compared."""
+    kind, words, *rest = np.random.get_state()  # noqa: NPY002  (others draw from it)
+    tensors = model.state_dict() | {
+        f"gradient of {name}": p.grad for name, p in model.named_parameters() if p.grad is not None
+    }
+    return {
+        "tensors": {name: one.tolist() for name, one in tensors.items()},
+        "attributes": {
+            name: ({key: id(value) for key, value in vars(module).items()}, module.training)
+            for name, module in model.named_modules()
+        },
+        "hooks": [
+            [*hooks]
+            for module in model.modules()
+            for hooks in (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks)
+        ],
+        "generators": (
+            *(torch.get_rng_state().tolist(), random.getstate(), kind, words.tolist()),
+            *rest,
+        ),
+    }
+
+
 def reports(name, seed, images, labels):
     """Examine a model as it is, and with one of its layers made sick."""
     steps = 240 if name in SLOW else 80
     model = trained(FAMILIES[name], images, labels, seed=seed, steps=steps)
     batches = loader(images, labels)
-    found = {
-        "train": examine(model.train(), batches),
-        "eval": examine(model.eval(), batches, batches=5),
-    }
+    found = {"changed": []}
+    for mode, count in (("train", 20), ("eval", 5)):
+        before = picture(model.train(mode == "train"))
+        found[mode] = examine(model, batches, batches=count)
+        after = picture(model)
+        found["changed"] += [f"{what}, {mode}" for what in before if before[what] != after[what]]
     tracked = [n for n, layer in norm_layers(model).items() if has_statistics(layer)]
     if tracked and seed == 0:
         sick = tracked[len(tracked) // 2]
@@ -150,8 +179,29 @@ def test_at_most_one_of_fifty_healthy_models_is_called_sick(healthy, capsys):
         *rows,
         f"notes: {dict(notes)}",
     )
-    assert len(healthy) == 50
+    assert len(healthy) == 52
     assert len(false) <= 1
+
+
+def test_every_model_is_left_exactly_as_it_was(healthy):
+    assert {model: found["changed"] for model, found in healthy.items() if found["changed"]} == {}
+
+
+@pytest.mark.parametrize("family", ["ShuffleNet 2", "GoogLeNet, auxiliary heads"])
+def test_training_of_a_healthy_model_is_watched_without_an_alarm(family):
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    model = FAMILIES[family]()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    with watch_norms(model, optimizer) as seen:
+        for _, (x, y) in zip(range(8), loader(*digits()), strict=False):
+            optimizer.zero_grad()
+            loss_of(model.train()(x), y).backward()
+            optimizer.step()
+            with torch.no_grad():
+                model.eval()(x)
+    assert (seen.steps, seen.forwards) == (8, 1)
+    assert not seen.findings
 
 
 def test_healthy_models_have_learnt(healthy):
@@ -165,7 +215,7 @@ def test_a_sick_layer_is_named_in_every_family(healthy):
         (name, found[name].layers("nan-statistics"))
         for (family, _), found in healthy.items()
         for name in found
-        if name not in ("train", "eval")
+        if name not in ("train", "eval", "changed")
     ]
     assert len(planted) >= 15
     assert [(name, layers) for name, layers in planted if layers != [name]] == []

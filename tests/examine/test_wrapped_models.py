@@ -1,5 +1,7 @@
 """Compiled and distributed models: slow to make, so not among the quick tests."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
@@ -43,3 +45,49 @@ def test_model_in_distributed_training_is_examined_by_one_process(model, tmp_pat
         assert not examine(synchronized, batches()).findings
     finally:
         torch.distributed.destroy_process_group()
+
+
+def test_compiled_part_is_looked_into_and_compiled_again(model):
+    expected = examine(model, batches())
+    whole = nn.Sequential(torch.compile(model, backend="eager"), nn.Identity())
+    for _ in range(2):
+        found = examine(whole, batches())
+        assert found.codes == expected.codes
+        assert [*found.shifts.values()] == [*expected.shifts.values()]
+        assert found.seen == expected.seen
+    plain = whole[0].forward
+    assert plain is not whole[0]._orig_mod
+    torch.testing.assert_close(whole(batches()[0]), model(batches()[0]))
+
+
+def test_sick_layer_of_a_compiled_part_is_named(model):
+    model[1].running_mean[2] = torch.nan
+    whole = nn.Sequential(torch.compile(model, backend="eager"), nn.Identity())
+    (found,) = examine(whole, batches()).errors
+    assert found.code == "nan-statistics"
+    assert whole.get_submodule(found.layers[0]) is model[1]
+
+
+def process(rank, folder):
+    """Examine a wrapped model in one of two processes, the other of which only waits."""
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2
+    )
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(8, 16, bias=False), nn.BatchNorm1d(16), nn.ReLU())
+    wrapped = nn.parallel.DistributedDataParallel(net)
+    for x in 20 * batches():
+        wrapped(x).sum().backward()
+    if rank == 1:  # one process alone: to wait for the other would take for ever
+        net[1].running_mean[3] = torch.nan
+        text = str(examine(wrapped, batches()))
+        Path(folder, "report").write_text(text, encoding="utf-8")
+    torch.distributed.barrier()
+    wrapped.train()(batches()[0]).sum().backward()  # both are in step still
+    torch.distributed.destroy_process_group()
+
+
+def test_one_of_two_processes_examines_its_own_model(tmp_path):
+    torch.multiprocessing.spawn(process, (str(tmp_path),), nprocs=2)
+    text = (tmp_path / "report").read_text(encoding="utf-8")
+    assert "ERROR nan-statistics: 1 of 16 channels of 1 (3)" in text

@@ -1,7 +1,10 @@
 import copy
 import itertools
+import random
 import threading
+import warnings
 
+import numpy as np
 import pytest
 import torch
 from accelerator import accelerator
@@ -124,6 +127,19 @@ def picture(model):
     ]
 
 
+def generators():
+    """Return what the generators of all three libraries hold."""
+    kind, words, *rest = np.random.get_state()  # noqa: NPY002  (others draw from it)
+    return [torch.get_rng_state().tolist(), random.getstate(), kind, words.tolist(), *rest]
+
+
+class Noisy(nn.Module):
+    """Draws from all three generators in each pass, as augmentations do."""
+
+    def forward(self, x):
+        return x + random.random() + np.random.rand() + torch.rand(())  # noqa: NPY002
+
+
 LAYERS = st.sampled_from(
     [
         lambda: nn.BatchNorm1d(8),
@@ -136,6 +152,7 @@ LAYERS = st.sampled_from(
         lambda: nn.Linear(8, 8),
         lambda: nn.utils.parametrizations.spectral_norm(nn.Linear(8, 8)),
         nn.ReLU,
+        Noisy,
     ]
 )
 
@@ -168,7 +185,7 @@ def test_model_buffers_gradients_hooks_and_generators_are_untouched(made, modes,
     batches = loader(16, generator=torch.Generator())
     state = {name: value.clone() for name, value in model.state_dict().items()}
     before, order = picture(model), batches.generator.get_state().tolist()
-    draw = torch.get_rng_state().tolist()
+    draw = generators()
     try:
         examine(model, batches, batches=3)
         # An error of the model in a trial may be said in the report; an interrupt never is.
@@ -178,7 +195,7 @@ def test_model_buffers_gradients_hooks_and_generators_are_untouched(made, modes,
     assert picture(model) == before
     assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
     assert torch.equal(model[-1].weight.grad, torch.ones(4, 8))
-    assert torch.get_rng_state().tolist() == draw
+    assert generators() == draw
     assert batches.generator.get_state().tolist() == order
 
 
@@ -192,6 +209,20 @@ def test_each_batch_is_run_at_most_six_times(model, batches, sick, target):
     model.register_forward_pre_hook(lambda *_: passes.append(1))
     examine(model, loader() if target else [x for x, _ in loader()], batches=batches)
     assert 3 * batches <= len(passes) <= FORWARDS * batches
+
+
+@pytest.mark.parametrize("batches", [1, 2, 20])
+@pytest.mark.parametrize("target", [True, False])
+def test_bias_and_outputs_without_target_take_no_seventh_pass(batches, target):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(8, 16), nn.BatchNorm1d(16), nn.Linear(16, 4))
+    passes = []
+    model.register_forward_pre_hook(lambda *_: passes.append(1))
+    given = loader() if target else [x for x, _ in loader()]
+    report = examine(train(model), given, batches=batches)
+    assert "bias-without-effect" in report.codes
+    assert f"{len(passes) - 60} passes" in report.seen  # the others were the training's
+    assert len(passes) - 60 <= FORWARDS * batches
 
 
 def test_same_examination_gives_the_same_report(model):
@@ -218,6 +249,23 @@ def test_new_statistics_are_tried_and_each_layer_blamed_for_its_part(model):
     assert "alone costs" in error.details[0]
     assert report.shifts["1"] == pytest.approx(3, abs=0.2)
     assert report.shifts["4"] == pytest.approx(0.13, abs=0.05)
+
+
+def test_cost_of_each_layer_alone_is_told_and_layers_without_one_are_named(model):
+    model[1].running_mean += 3 * model[1].running_var.sqrt()
+    report = examine(model, loader())
+    assert [*report.costs] == ["1", "4"]  # the costliest first
+    assert report.costs["1"] > 0.1 > abs(report.costs["4"])
+    assert "these layers alone cost" not in str(report)
+    torch.manual_seed(0)
+    deep = [part for _ in range(6) for part in (nn.Linear(8, 8, bias=False), nn.BatchNorm1d(8))]
+    report = examine(train(nn.Sequential(*deep, nn.Linear(8, 4)), 5), loader(), batches=5)
+    assert len(report.costs) == 2
+    names = [name for name in report.shifts if name not in report.costs]
+    few = f"{', '.join(names[:3])} and 1 more"
+    assert report.unchecked[0] == f"what these layers alone cost: {few}"
+    untold = examine(model, [x for x, _ in loader()])
+    assert (untold.costs, untold.unchecked[0]) == ({}, "accuracy and loss (no targets)")
 
 
 def test_statistics_that_are_off_and_cost_nothing_are_a_note(model):
@@ -302,9 +350,14 @@ def test_lazy_and_scripted_models_and_those_without_values_are_refused(model):
         examine(nn.Sequential(nn.LazyLinear(3), nn.BatchNorm1d(3)), loader())
     with pytest.raises(ValueError, match="'meta'"):
         examine(copy.deepcopy(model).to("meta"), loader())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # scripting is on its way out
+        scripted = torch.jit.script(model)
+    with pytest.raises(TypeError, match="the model is scripted"):
+        examine(scripted, loader())
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_other_precisions_are_examined(model, dtype):
     assert not alarms(model.to(dtype))
     model[1].running_mean += 3 * model[1].running_var.sqrt()

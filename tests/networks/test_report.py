@@ -5,7 +5,7 @@ import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from bn_tutorial.networks.report import CODES, LEVELS, Finding, Report, Row, shorten, verdict
+from bn_tutorial.networks.report import CODES, LEVELS, PAGES, Finding, Report, Row, shorten, verdict
 
 
 def report(count=1, level="error", **options):
@@ -43,12 +43,14 @@ WARN  eval-worse: x
 NOTE  dead-channels: few
       of a note
 fix  cure(1)  # gamma-zero, last-batch
-fix  cure(2)  # eval-worse
+     tried on a copy: it helps
+fix  cure(2)  # eval-worse (not tried)
 OK   one, two
 TRIAL FAILED  a: Error: b
 TRIAL FAILED  c: Error: d
 NOT CHECKED  three; four
-what a code means: Find the fault, at #fault-<code>"""
+see  faults/training.html#fault-gamma-zero, faults/batch_size.html#fault-last-batch,
+     faults/eval_mode.html#fault-eval-worse, faults/training.html#fault-dead-channels"""
 
 
 def test_whole_report_is_laid_out_in_lines_that_say_what_each_part_is():
@@ -56,7 +58,7 @@ def test_whole_report_is_laid_out_in_lines_that_say_what_each_part_is():
         Finding("note", "dead-channels", "few", ("c",), ("of a note",), "cure(3)"),
         Finding("warning", "last-batch", "w" * 120, ("b",), ("one detail", "another"), "cure(1)"),
         Finding("error", "gamma-zero", "worst", ("a",), ("d" * 120,), "cure(1)"),
-        Finding("error", "gamma-zero", "again", ("z",), (), "cure(1)"),
+        Finding("error", "gamma-zero", "again", ("z",), (), "cure(1)", "it helps"),
         Finding("warning", "eval-worse", "x", (), (), "cure(2)"),
     ]
     whole = Report(
@@ -75,11 +77,12 @@ def test_room_that_is_left_goes_to_the_details_of_the_worst():
     lines = str(report(9, sound=["s" * 60] * 5, unchecked=["u"])).splitlines()
     assert len(lines) == 25
     details = [number for number, line in enumerate(lines) if line.startswith("      ")]
-    assert details == [3, 4, 6, 7]  # of the first two findings, below each
-    assert [line[:5] for line in lines[14:]] == [
-        *(["ERROR"] + ["fix  "] * 6 + ["OK   ", "     ", "NOT C", "what "]),
+    assert details == [3, 4]  # of the first finding, below it
+    assert [line[:5] for line in lines[12:]] == [
+        *(["ERROR"] + ["fix  "] * 6 + ["OK   ", "     ", "NOT C", "see  ", "     ", "     "]),
     ]
-    assert lines[22].endswith(", ...")
+    assert lines[20].endswith(", ...")
+    assert lines[24].endswith(" ...")
 
 
 def test_findings_without_a_line_of_their_own_are_counted_and_named_worst_first():
@@ -90,9 +93,28 @@ def test_findings_without_a_line_of_their_own_are_counted_and_named_worst_first(
     (rest,) = (line for line in lines if line.startswith("and "))
     assert rest.startswith(f"and {len(hidden)} more: {hidden[0]}, {hidden[1]}, ")
     assert lines.index(rest) == 2 + len(shown)
-    (few,) = (line for line in str(report(17)).splitlines() if line.startswith("and "))
-    assert few == f"and 2 more: {[*CODES][15]}, {[*CODES][16]}"
-    assert "and " not in str(report(16)).replace("and where", "")
+    (few,) = (line for line in str(report(15)).splitlines() if line.startswith("and "))
+    assert few == f"and 2 more: {[*CODES][13]}, {[*CODES][14]}"
+    assert "and " not in str(report(14)).replace("and where", "")
+
+
+def test_remedies_leave_room_for_the_findings():
+    tried = [
+        Finding("error", code, "", (), (), f"cure({code})", "it helps") for code in [*CODES][:9]
+    ]
+    lines = str(Report("Net", "SICK", "", tried)).splitlines()
+    assert [line for line in lines if line.startswith("fix")] == [
+        f"fix  cure({code})  # {code}" for code in [*CODES][:4]
+    ]
+    assert lines.count("     tried on a copy: it helps") == 4
+    rows = [Row("eval", 0.1, 2.0)] * 3
+    many = ["a trial: " + "an error " * 30] * 3
+    crowded = Report("Net", "SICK", "", tried, rows, ["sound"], ["unchecked " * 60], many)
+    lines = str(crowded).splitlines()
+    assert len(lines) == 25
+    assert sum(line.startswith("ERROR") for line in lines) == 3
+    assert "and 6 more: " in str(crowded)
+    assert sum(line.startswith("fix") for line in lines) == 1
 
 
 def test_line_of_110_characters_is_left_whole():
@@ -234,10 +256,34 @@ def test_levels_go_from_the_worst_on():
     assert [*LEVELS] == ["error", "warning", "note"]
 
 
-def test_each_code_has_its_section_among_the_faults():
-    folder = Path(__file__).parents[2] / "docs/faults"
-    pages = "\n".join(page.read_text(encoding="utf-8") for page in folder.glob("*.md"))
-    assert [code for code in CODES if f"({Finding('note', code, '').label})=\n" not in pages] == []
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_address_of_each_code_is_that_of_a_section(code):
+    page, label = Finding("note", code, "").address.split("#")
+    source = (DOCS / page).with_suffix(".md").read_text(encoding="utf-8").splitlines()
+    assert label == f"fault-{code}"
+    line = source.index(f"({label})=")  # by which the builder names the section that follows
+    after = next(text for text in source[line:] if not (text.startswith("(") or not text))
+    assert after.startswith("## ")
+
+
+def test_pages_have_each_code_once():
+    assert sorted(code for codes in PAGES.values() for code in codes) == sorted(CODES)
+
+
+def test_addresses_are_printed_each_once_and_whole():
+    same = [Finding("note", code, "") for code in ("gamma-zero", "gamma-zero", "nan-activations")]
+    assert str(Report("Net", "", "", same)).splitlines()[-1] == (
+        "see  faults/training.html#fault-gamma-zero, "
+        "faults/half_precision.html#fault-nan-activations"
+    )
+    for count in range(1, len(CODES)):
+        text = str(report(count, "note"))
+        printed = text[text.index("see  ") + 5 :].replace("\n    ", "").rstrip(" .,").split(", ")
+        assert printed == [one.address for one in report(count).findings[: len(printed)]]
+        assert len(printed) >= min(count, 6)
 
 
 def test_what_was_not_tried_is_said_whole_and_over_two_lines_at_most():

@@ -9,7 +9,7 @@ from bn_tutorial.networks.examine import examine, examine_state
 
 INPUTS = [torch.arange(64.0).reshape(32, 2) + number for number in range(5)]
 WHATEVER = "the statistics fit the activations, settings, modes, batches: examine()"
-EXPLAINED = "what a code means: Find the fault, at #fault-<code>"
+STALE_PAGE = "faults/eval_mode.html#fault-stale-statistics"
 UPDATE = "torch.optim.swa_utils.update_bn(loader, model, next(model.parameters()).device)"
 
 
@@ -65,10 +65,11 @@ class TestState:
             "NOTE  uneven-counters: 1, 2 counted 28 to 60 batches, most layers 9",
             "      a multiple: called several times, or recomputed by checkpointing; less: frozen "
             "or new",
-            f"fix  {UPDATE}  # averaged-weights",
+            f"fix  {UPDATE}  # averaged-weights (not tried)",
             "OK   finite, gathered, gamma",
             f"NOT CHECKED  whether {WHATEVER}",
-            EXPLAINED,
+            f"see  faults/loading.html#fault-averaged-weights, {STALE_PAGE},",
+            "     faults/freezing.html#fault-uneven-counters",
         ]
         assert report.layers("stale-statistics") == ["0", "1"]
         model[1].num_batches_tracked.fill_(29)
@@ -87,12 +88,14 @@ class TestState:
             "      60 batches were counted, though: the buffers were lost afterwards",
             "WARN  gamma-zero: all 2 gammas of 1 are at most 0.001: beta alone passes",
             "      no gradient reaches what comes before; was gamma decayed?",
-            f"fix  {UPDATE}  # nan-statistics, never-gathered",
+            f"fix  {UPDATE}  # nan-statistics, never-gathered (not tried)",
             'fix  for name in report.layers("gamma-zero"): '
-            "nn.init.ones_(model.get_submodule(name).weight)  # gamma-zero",
+            "nn.init.ones_(model.get_submodule(name).weight)  # gamma-zero (not tried)",
             "OK   counters",
             f"NOT CHECKED  whether {WHATEVER}",
-            EXPLAINED,
+            "see  faults/half_precision.html#fault-nan-statistics, "
+            "faults/eval_mode.html#fault-never-gathered,",
+            "     faults/training.html#fault-gamma-zero",
         ]
 
 
@@ -114,12 +117,13 @@ class TestModel:
             f"ERROR stale-statistics: 3 of 3 over 0.05 sigma; new ones: {change}",
             "      0: mean off 1.76 sigma, var x 0.0057",
             *self.STALE,
+            f"     tried on a copy: {change}",
             "OK   momentum, flags, modes, 32 or more values a mean, batches random (F 0.2), shared "
             "layers, dropout,",
             "     channels, gamma",
             "NOT CHECKED  accuracy and loss (no targets); padding; passes of the training loop: "
             "watch_norms",
-            EXPLAINED,
+            f"see  {STALE_PAGE}",
         ]
 
     def test_in_evaluation_on_few_batches(self, model):
@@ -128,13 +132,14 @@ class TestModel:
         assert found[3:] == [
             "      0: mean off 1.71 sigma, var x 0.0057",
             *self.STALE,
+            "     tried on a copy: they change the outputs by 1267 % of their spread",
             "OK   momentum, flags, modes, 32 or more values a mean, shared layers, dropout, "
             "channels, gamma",
             "NOT CHECKED  which layers are frozen (the model is in eval mode); accuracy and loss "
             "(no targets); whether",
             "     batches are random (too few, or of one sample); padding; passes of the training "
             "loop: watch_norms",
-            EXPLAINED,
+            f"see  {STALE_PAGE}",
         ]
 
     def test_with_targets(self):

@@ -127,6 +127,21 @@ class TestGain:
         counts = [20] * len(before)
         assert gain(Score(before, [], counts), Score(after, [], counts)).matters == matters
 
+    @pytest.mark.parametrize(
+        ("before", "after", "matters"),
+        [
+            (1.06, 1.08, False),  # as once of a healthy DenseNet
+            (1.06, 1.06, True),
+            (1.06, 1.05, True),
+            (1.06, NAN, False),
+            (NAN, NAN, True),  # of which nothing is known
+        ],
+    )
+    def test_accuracy_counts_only_where_the_loss_does_not_rise(self, before, after, matters):
+        found = gain(score(before, 12), score(after, 15))
+        assert found.matters is matters
+        assert found.words == f"accuracy 60.0 % -> 75.0 %, loss {before:.3g} -> {after:.3g}"
+
     def test_small_loss_of_classes_must_fall_by_what_matters_in_nats(self):
         before, after = score(0.1, 20), (score(0.04, 20), score(0.06, 20))
         assert [gain(before, one).matters for one in after] == [True, False]
@@ -518,6 +533,12 @@ class TestDropped:
         assert [*dropped(made)] == [
             Finding(level, "dropout-in-front", summary, ("a", "b"), details, remedy)
         ]
+
+    def test_remedy_takes_away_the_dropouts_before_every_layer(self):
+        made = trials(batch=REACHED, training=TRAINED)
+        made.in_training.dropped.update(a=["x"], b=["x", "y"], c=["x", "y", "z"])
+        (found,) = dropped(made)
+        assert found.remedy == "for name in ['x', 'y']: model.get_submodule(name).p = 0.0"
 
     def test_no_dropout(self):
         assert not [*dropped(trials(batch=REACHED, training=REACHED))]
