@@ -2,6 +2,7 @@
 
 import re
 
+import field_cases
 import pytest
 import torch
 from cases_of_trouble import CASES, DOCS, LABEL, SECTIONS, code_of, plain
@@ -10,6 +11,26 @@ from torch.func import vmap
 
 ENTRANCE = (DOCS / "questions.md").read_text(encoding="utf-8")
 CELL = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+LIMITS = re.compile(r"^(?:Limits:|\*\*Limits\.\*\*) \S", re.MULTILINE)
+# A derivation or a measurement, by its page or by a label in one.
+EXPLAINED = re.compile(r"\]\((?:(?:\.\./|/)(?:derivations|gallery)/|momentum-elsewhere\))")
+MESSAGE = re.compile(r"\[((?:`[^`]+`(?:, )?)+)\]\((fault-[\w-]+)\)")
+QUERIES = DOCS.parent / "tests" / "browser" / "queries.txt"
+
+# What needs no line of limits, and no link, and why.
+LIMITS_ELSEWHERE = {
+    "fault-accumulation": "that the gradient has no remedy is said with the one for the statistics",
+    "fault-batches-not-random": "the remedy goes on to samples that cannot be mixed",
+    "fault-depends-on-the-batch": "the one model that must not be in eval mode is named at its end",
+}
+UNEXPLAINED = {
+    "fault-mixed-dtype": "which types go together is PyTorch's decision: nothing to derive",
+    "fault-recurrent": "the weights of the steps, all that it needs, are in its own text",
+}
+
+# The numbered reports; the tool that examines a model is asked about those in field_cases.py.
+NUMBERS = "1 2 4 5 7 9 11 13 15 16 17 19 22 23 24 26 27 29 30 32 35 36 38 39 40"
+FIELD = {int(number) for number in NUMBERS.split()}
 
 # What the tool that examines a model calls its findings by.
 FINDINGS = (
@@ -25,6 +46,13 @@ def test_symptom_met_in_public_has_a_section_that_shows_fault_and_remedy(case):
     """That they do what they are said to do is run in tests/examine/test_every_case.py."""
     _, own = code_of(case.section)
     assert [own.count(piece) for piece, _ in (case.fault, case.remedy)] == [1, 1]
+
+
+def test_each_numbered_report_has_one_case():
+    numbers = [case.field for case in CASES if case.field is not None]
+    assert sorted(numbers) == sorted(FIELD)
+    examined = [re.match(r"f(\d\d)_", name) for name in field_cases.CASES]
+    assert {int(found[1]) for found in examined if found} <= FIELD
 
 
 def test_every_section_answers_a_symptom_met_in_public():
@@ -63,6 +91,45 @@ def test_section_has_remedy_demonstration_cause_and_the_wrong_advice(label):
     assert "import" in cells[0] or label in {"fault-export-training", "fault-stale-statistics"}
     words = len(CELL.sub("", section).split())
     assert words < 270, words
+
+
+@pytest.mark.parametrize("label", SECTIONS)
+def test_section_says_where_its_remedy_ends(label):
+    assert LIMITS.search(SECTIONS[label][1]) or label in LIMITS_ELSEWHERE
+
+
+@pytest.mark.parametrize("label", SECTIONS)
+def test_section_leads_to_a_derivation_or_a_measurement(label):
+    assert EXPLAINED.search(SECTIONS[label][1]) or label in UNEXPLAINED
+
+
+def test_exceptions_are_sections_and_few():
+    assert {*LIMITS_ELSEWHERE, *UNEXPLAINED} <= {*SECTIONS}
+    assert len(LIMITS_ELSEWHERE) + len(UNEXPLAINED) <= 5
+
+
+WITH_MESSAGES = re.search(r"^\(fault-messages\)=$(.*?)^\(", ENTRANCE, re.MULTILINE | re.DOTALL)[1]
+MESSAGES_AT_THE_ENTRANCE = [
+    (message, label)
+    for several, label in MESSAGE.findall(WITH_MESSAGES)
+    for message in re.findall(r"`([^`]+)`", several)
+]
+
+
+def test_each_line_of_messages_is_read():
+    lines = [line for line in WITH_MESSAGES.splitlines() if line.startswith("- ")]
+    assert len(lines) > 15
+    assert [line for line in lines if not MESSAGE.search(line)] == []
+
+
+@pytest.mark.parametrize(("message", "label"), MESSAGES_AT_THE_ENTRANCE)
+def test_message_at_the_entrance_is_asked_of_the_search(message, label):
+    """Whole, as one pastes it; what the search answers is tried in tests/browser."""
+    page, _ = SECTIONS[label]
+    lines = QUERIES.read_text(encoding="utf-8").splitlines()
+    rows = [line.split(" | ") for line in lines if line and not line.startswith("#")]
+    answers = " ".join(places for query, places in rows if message in query)
+    assert f"faults/{page}#{label}" in answers.split()
 
 
 @pytest.mark.parametrize("label", SECTIONS)

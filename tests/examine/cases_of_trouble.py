@@ -53,6 +53,7 @@ class Case:
     section: str
     fault: tuple[str, str]  # the code, and what stands there where nothing is wrong
     remedy: tuple[str, str]  # the code, and what stands there where nothing is done
+    field: int | None = None  # its number among the reports, as in field_cases.py
 
 
 CASES = (
@@ -62,6 +63,7 @@ CASES = (
         "fault-eval-worse",
         fault=("momentum=0.001", "momentum=0.1"),
         remedy=("torch.optim.swa_utils.update_bn(loader, model)", "pass"),
+        field=1,
     ),
     Case(
         "a few epochs of fine-tuning, and evaluation is bad",
@@ -116,6 +118,7 @@ CASES = (
         "fault-batch-of-one",
         fault=("layer = nn.BatchNorm2d(3)", "layer = nn.InstanceNorm2d(3, affine=True)"),
         remedy=("same = nn.InstanceNorm2d(3, affine=True)", "same = nn.BatchNorm2d(3)"),
+        field=2,
     ),
     Case(
         "track_running_stats set to False later",
@@ -138,6 +141,7 @@ CASES = (
         "fault-one-value",
         fault=("    branch(torch.randn(1,", "    branch(torch.randn(2,"),
         remedy=("branch[2] = nn.GroupNorm(1, 4)", "pass"),
+        field=9,
     ),
     Case(
         "noisy training with two images a batch",
@@ -156,6 +160,7 @@ CASES = (
         "fault-one-spatial-element",
         fault=("nn.InstanceNorm2d(8)", "nn.GroupNorm(1, 8)"),
         remedy=("nn.GroupNorm(1, 8)(x)", "nn.InstanceNorm2d(8)(x)"),
+        field=11,
     ),
     Case(
         "layer norm of channels refuses an image",
@@ -165,6 +170,7 @@ CASES = (
             "nn.LayerNorm(6)(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)",
             "nn.GroupNorm(1, 6)(x)",
         ),
+        field=13,
     ),
     Case(
         "running_mean should contain other than the channels",
@@ -214,6 +220,7 @@ CASES = (
         "fault-gradient-penalty",
         fault=('"batch norm": nn.BatchNorm1d(16)', '"batch norm": nn.LayerNorm(16)'),
         remedy=('"layer norm": nn.LayerNorm(16)', '"layer norm": nn.BatchNorm1d(16)'),
+        field=24,
     ),
     # NaN and half precision
     Case(
@@ -233,6 +240,7 @@ CASES = (
         "fault-eps-underflow",
         fault=("x.var() + np.float16(eps)", "x.var() + np.float32(eps)"),
         remedy=("and F.normalize(rows, eps=1e-5)", "and F.normalize(rows)"),
+        field=15,
     ),
     Case(
         "half and float mixed",
@@ -266,6 +274,7 @@ CASES = (
         "fault-rmsnorm",
         fault=("torch.finfo(torch.bfloat16).eps", "torch.finfo(torch.float32).eps"),
         remedy=("(torch.rand(512) + 0.5).bfloat16()", "torch.rand(512) + 0.5"),
+        field=19,
     ),
     # Frozen layers
     Case(
@@ -285,6 +294,7 @@ CASES = (
         "fault-no-grad-is-not-eval",
         fault=('.train(mode == "train")', ".eval()"),
         remedy=("    .eval()\n    .requires_grad_(False)", "    .requires_grad_(False)"),
+        field=5,
     ),
     Case(
         "half frozen, and thawed after a validation",
@@ -322,6 +332,7 @@ CASES = (
         "fault-domain",
         fault=("torch.randn(64, 1) + 5", "torch.randn(64, 1)"),
         remedy=("        adapted(part)", "        pass"),
+        field=38,
     ),
     Case(
         "real and fake in separate batches",
@@ -340,6 +351,7 @@ CASES = (
         "fault-contrastive",
         fault=("nn.BatchNorm1d(512)", "nn.LayerNorm(512)"),
         remedy=("found(shuffled=True)", "found(shuffled=False)"),
+        field=35,
     ),
     # Several devices and forwards
     Case(
@@ -353,6 +365,7 @@ CASES = (
         "fault-eval-gradient",
         fault=("    layer.train()(", "    nn.BatchNorm1d(1).double()("),
         remedy=('if cure == "clone both":', "if False:"),
+        field=4,
     ),
     Case(
         "eval-mode gradient with the formula of train mode",
@@ -383,6 +396,7 @@ CASES = (
         "fault-sync-cpu",
         fault=("nn.SyncBatchNorm(3)(torch", "nn.BatchNorm1d(3)(torch"),
         remedy=("        return new.train(module.training)", "        return module"),
+        field=22,
     ),
     # Sequences
     Case(
@@ -396,12 +410,14 @@ CASES = (
         "fault-padding",
         fault=("torch.zeros(1, 1, padding)", "torch.zeros(1, 1, 0)"),
         remedy=("y[mask] = self.norm(frames[mask])", "y = self.norm(x).transpose(1, 2)"),
+        field=32,
     ),
     Case(
         "batch norm in a recurrent cell",
         "fault-recurrent",
         fault=("    0.05, 2, 20\n", "    1, 1, 20\n"),
         remedy=("self.norms[min(step, len(self.norms) - 1)](x)", "self.norms[0](x)"),
+        field=36,
     ),
     Case(
         "sequences of unequal length in a transformer",
@@ -421,6 +437,7 @@ CASES = (
             "    nn.InstanceNorm2d(2, track_running_stats=True).load",
         ),
         remedy=("tracked.load_state_dict(old.state_dict())", "pass"),
+        field=30,
     ),
     Case(
         "keys of the counter",
@@ -442,6 +459,7 @@ CASES = (
         "fault-averaged-weights",
         fault=("b.state_dict().values()", "b.parameters()"),
         remedy=("range(100)], average", "range(0)], average"),
+        field=29,
     ),
     Case(
         "federated clients of unlike data",
@@ -485,12 +503,14 @@ CASES = (
         "fault-fold-quantize",
         fault=("factor * weight", "weight"),
         remedy=("error(w, True)", "error(w, False)"),
+        field=26,
     ),
     Case(
         "ONNX momentum 1.0, training_mode",
         "fault-onnx-momentum",
         fault=('{"track_running_stats": False}', "{}"),
         remedy=("    nn.BatchNorm1d(3)\n", "    nn.BatchNorm1d(3, track_running_stats=False)\n"),
+        field=27,
     ),
     Case(
         "exported in train mode",
@@ -510,6 +530,7 @@ CASES = (
         "fault-keras-trainable",
         fault=("    layer.trainable = trainable", "    pass"),
         remedy=("before = ask(False)", "before = ask(True)"),
+        field=7,
     ),
     Case(
         "weights moved from Keras",
@@ -528,6 +549,7 @@ CASES = (
         "fault-flax",
         fault=("updates if kept else stats", "updates"),
         remedy=("updates if kept else stats", "stats"),
+        field=39,
     ),
     Case(
         "MXNet's fix_gamma",
@@ -547,24 +569,28 @@ CASES = (
         "fault-seventh-digit",
         fault=("model.train()(x[:8].double())", "model.eval()(x[:8].double())"),
         remedy=("- model(x.double())[:1])", "- model(x.double()).float()[:1])"),
+        field=40,
     ),
     Case(
         "constant channel gives plus or minus one",
         "fault-constant-channel",
         fault=("(1.1, 100.1, 1000.1)", "(1.0, 64.0, 1024.0)"),
         remedy=("normalized(last - 1000.0)", "normalized(last)"),
+        field=23,
     ),
     Case(
         "small inputs are not brought to variance one",
         "fault-eps",
         fault=("torch.randn(10_000, 1) * 0.01", "torch.randn(10_000, 1)"),
         remedy=("100 * x", "x"),
+        field=16,
     ),
     Case(
         "eps of zero refused",
         "fault-eps-refused",
         fault=("eps=0.0", "eps=1e-5"),
         remedy=("new.running_var += old.eps - new.eps", "pass"),
+        field=17,
     ),
     Case(
         "own layer off by 2 %",
