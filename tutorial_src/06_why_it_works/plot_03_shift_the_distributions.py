@@ -362,7 +362,9 @@ for ax, shown, unit in zip(
 # they shift less, it may be. But that is then no evidence of a cause either: a loss that is
 # smoother along a step (:doc:`measured next <plot_04_measure_the_smoothness>`) has gradients that
 # change less, whatever the distributions do. So in gradients the idea of steady distributions and
-# that of a smooth loss, which the critics put in its place, are hard to tell apart.
+# that of a smooth loss, which the critics put in its place, are hard to tell apart. The noise shows
+# that the two kinds of shift are not one: while the distributions of noisy BN shift more from step
+# to step, its gradients shift by what the last two numbers say.
 
 # fold: keep the numbers, check what the words claim
 evidence.note(seeds=len(JUDGING), images=LOOKED_AT)
