@@ -134,7 +134,7 @@ html_sidebars: dict[str, list[str]] = {
     page: []
     for page in (
         *("index", "ten_minutes", "course", "exercises", "findings", "questions", "play"),
-        *("why", "choose"),
+        *("why", "choose", "often_said"),
         *("notation", "glossary", "run", "references", "search", "genindex"),
     )
 }

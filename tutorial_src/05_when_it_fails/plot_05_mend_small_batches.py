@@ -9,12 +9,11 @@ small batches?
 **In short.** Accumulation alone does not do what the others do: over 16 pairs it changes the
 accuracy of BN on pairs by :finding:`accumulated - BN`, because each pair is still normalized by
 itself. With statistics of all 16 pairs, found in a pass of their own, it gains
-:finding:`two passes - accumulated`; 32 images at once minus that is
-:finding:`whole - two passes`. One step for each pair gains
-over BN, too, if mean and variance come from more than the pair: from the last 16 pairs,
-:finding:`gathered - BN`; from 1,024 images before the first step, frozen, :finding:`frozen - BN`;
-not from the batch at all (group normalization, GN), :finding:`GN - BN`. Batch renormalization gains
-:finding:`renorm - BN`.
+:finding:`two passes - accumulated`; 32 images at once, the best that accumulation can give, minus
+that is :finding:`whole - two passes`. One step for each pair gains over BN, too, if mean and
+variance come from more than the pair: from the last 16 pairs, :finding:`gathered - BN`; from 1,024
+images before the first step, frozen, :finding:`frozen - BN`; not from the batch at all (group
+normalization, GN), :finding:`GN - BN`. Batch renormalization gains :finding:`renorm - BN`.
 
 .. lead-figure::
 
@@ -87,8 +86,9 @@ evidence = Evidence(
 # Three take a step for 32 images. *Accumulated* adds up the gradients of 16 pairs, each normalized
 # by itself. *Two passes* first finds the mean and variance of all 32, layer by layer and without a
 # gradient, then adds up the gradients of the pairs with these as constants. *Whole* needs memory
-# for 32 images; it shows what the others lack. (What two passes give is computed here in one pass
-# over 32 images, through which no gradient of the statistics flows; it is the same.)
+# for 32 images; it shows what the others lack, and what the best accumulation would learn. (What
+# two passes give is computed here in one pass over 32 images, through which no gradient of the
+# statistics flows; it is the same.)
 
 
 def run(arm, lr):
@@ -134,9 +134,14 @@ print(table({arm: [value] for arm, value in off.items()}, ["gradient off by"]))
 # Neither is right. Two passes leave out what flows through mean and variance, and are off by
 # :value:`two_passes_off:.1f` of the length. Accumulated pairs are off by
 # :value:`accumulated_off:.0f` times the length. Where a unit has nearly the same value for both
-# images, their small difference is blown up to plus and minus one, and the gradient with it. For GN
-# the question does not arise: what is accumulated is the gradient of the whole batch, because no
-# image looks at another (:ref:`tried <fault-accumulation>`).
+# images, their small difference is blown up to plus and minus one, and the gradient with it.
+#
+# Accumulation can be done right: on the way back, the gradients with respect to the mean and the
+# variance, two sums for each unit, are added up over the pairs as well, and sent through them in a
+# pass more. That is what synchronized BN does over devices, and gives the gradient of the whole
+# batch, to rounding (:ref:`done over 16 pairs <fault-accumulation>`). So it would learn what
+# *whole* learns, by derivation, and has no arm of its own. For GN the question does not arise: what
+# is accumulated is the gradient of the whole batch, because no image looks at another.
 #
 # Choose the rates, and compare
 # -----------------------------
@@ -228,8 +233,9 @@ draw_effects(
 # those of two images. Then a step for each pair is no obstacle. What differs is the price. Frozen
 # statistics need a pass before, and the network moves away from them. Gathered ones are of networks
 # a few steps old, which matters the more, the larger the rate. Two passes cost a forward pass more,
-# layer by layer through all pairs, and leave out a part of the gradient. GN is another function, so
-# that a network which was trained with BN cannot just take it.
+# layer by layer through all pairs, and leave out a part of the gradient; to put it in takes a pass
+# back for each layer with BN, too. GN is another function, so that a network which was trained with
+# BN cannot just take it.
 #
 # Would one have noticed?
 # -----------------------
