@@ -133,8 +133,25 @@ def test_script_ends_with_something_to_try_and_what_comes_next(name):
     text = "\n".join(source for is_text, source in cells(name)[-1:] if is_text)
     assert "**Try it.**" in text
     assert re.search(r"Next.*:doc:`", text, re.DOTALL)
-    if name.startswith("03"):
-        assert "**Limits.**" in text
+
+
+@each_script
+def test_script_says_what_its_answer_does_not_hold_for(name):
+    text = "\n".join(source for is_text, source in cells(name) if is_text)
+    assert re.search(r"^\*\*Limits\.\*\* \S+( \S+)+", text, re.MULTILINE)
+
+
+@each_script
+def test_steps_of_a_horizon_are_given_in_epochs_too(name):
+    (evidence,) = calls(parsed(name), "Evidence")
+    told = [evidence, *calls(parsed(name), "compare")]
+    horizons = [
+        ast.unparse(option.value)
+        for call in told
+        for option in call.keywords
+        if option.arg == "horizon"
+    ]
+    assert all("epoch" in horizon for horizon in horizons if "steps" in horizon), horizons
 
 
 def test_story_runs_wherever_torch_and_torchvision_are():
