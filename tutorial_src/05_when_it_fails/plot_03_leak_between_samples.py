@@ -24,8 +24,8 @@ What does a network learn if the batch betrays what a single image cannot tell?
 :value:`leaking_batch:.1%` of the images, in evaluation mode for :value:`leaking_eval:.1%`, where
 half would be guessing: a difference of
 :finding:`batch statistics - evaluation mode, BN`. New running statistics do not mend it
-(:effect:`gathered again - running, BN`): the weights are wrong. Mixed batches, from the same two
-sources, gain :finding:`mixed - one source, evaluation mode`.
+(:effect:`gathered again - running, BN`). Mixed batches gain
+:finding:`mixed - one source, evaluation mode`.
 
 .. lead-figure::
 
