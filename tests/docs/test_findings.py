@@ -53,9 +53,7 @@ def test_claim_has_at_most_sixty_words(claim):
 
 
 def test_words_are_those_that_are_read():
-    text = (
-        '**"It helps."** By {finding}`a: b - c, d` in [two small](x/y_z) {term}`arms <arm>`, 95 %.'
-    )
+    text = '**"It helps."** By {finding}`a: b - c` in [two small](x/y_z) {term}`arms <arm>`, 95 %.'
     assert words(text) == ["It", "helps", "By", "in", "two", "small", "arms"]
 
 
@@ -70,9 +68,6 @@ def test_markup_is_what_no_reader_sees():
         '**"Noise helps."** By {finding}`one: BN - none` and {value}`one: rate:.2f`; '
         "see [the page](one/page) and {term}`arms <arm>`.\n"
     )
-    assert (
-        without_markup(text).split()
-        == (
-            'Why it works With noise "Noise helps." By BN - none and rate; see the page and arms.'
-        ).split()
+    assert " ".join(without_markup(text).split()) == (
+        'Why it works With noise "Noise helps." By BN - none and rate; see the page and arms.'
     )
