@@ -1,7 +1,9 @@
 """Every script of the gallery keeps to the anatomy that readers rely on: the answer first."""
 
 import ast
+import io
 import re
+import tokenize
 from pathlib import Path
 
 import pytest
@@ -133,8 +135,76 @@ def test_script_ends_with_something_to_try_and_what_comes_next(name):
     text = "\n".join(source for is_text, source in cells(name)[-1:] if is_text)
     assert "**Try it.**" in text
     assert re.search(r"Next.*:doc:`", text, re.DOTALL)
-    if name.startswith("03"):
-        assert "**Limits.**" in text
+
+
+@each_script
+def test_script_says_what_its_answer_does_not_hold_for(name):
+    text = "\n".join(source for is_text, source in cells(name) if is_text)
+    assert re.search(r"^\*\*Limits\.\*\* \S+( \S+)+", text, re.MULTILINE)
+
+
+@each_script
+def test_steps_of_a_horizon_are_given_in_epochs_too(name):
+    (evidence,) = calls(parsed(name), "Evidence")
+    told = [evidence, *calls(parsed(name), "compare")]
+    horizons = [
+        ast.unparse(option.value)
+        for call in told
+        for option in call.keywords
+        if option.arg == "horizon"
+    ]
+    assert all("epoch" in horizon for horizon in horizons if "steps" in horizon), horizons
+
+
+# ---------------------------------------------------------------------------------------------
+# How much of the code teaches
+# ---------------------------------------------------------------------------------------------
+
+NO_CODE = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT}
+NO_CODE |= {tokenize.ENDMARKER}
+
+
+def code_lines(source):
+    """The numbers of the lines with code: no blank ones, comments or docstrings."""
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    spans = [(t.start[0], t.end[0]) for t in tokens if t.type not in NO_CODE]
+    texts = [
+        (node.lineno, node.end_lineno)
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    ]
+    code, text = (
+        {line for first, last in found for line in range(first, last + 1)}
+        for found in (spans, texts)
+    )
+    return code - text
+
+
+def lines_that_teach(name):
+    """How many lines of code a script has, and how many of them teach.
+
+    What teaches stands open: the settings and all that is computed and compared. What does not are
+    imports, and the folded cells, which draw or keep books.
+    """
+    source = SCRIPTS[name].read_text()
+    imports = [n for n in parsed(name).body if isinstance(n, ast.Import | ast.ImportFrom)]
+    without = sum(node.end_lineno - node.lineno + 1 for node in imports)
+    folded = [cell for is_text, cell in cells(name) if not is_text and cell.startswith("# fold: ")]
+    without += sum(len(code_lines(cell)) for cell in folded)
+    return len(code_lines(source)), len(code_lines(source)) - without
+
+
+def test_lines_of_code_are_counted_without_texts():
+    source = '"""Text\nof a script."""\n\n# A comment.\na = [\n    1,\n]\n\nf(a)  # and more\n'
+    assert code_lines(source) == {5, 6, 7, 9}
+
+
+def test_at_least_half_of_the_code_of_the_experiments_teaches():
+    counted = [lines_that_teach(name) for name in SCRIPTS if name.startswith("03_in_training/")]
+    lines, teaching = map(sum, zip(*counted, strict=True))
+    assert teaching / lines >= 0.5
 
 
 def test_story_runs_wherever_torch_and_torchvision_are():

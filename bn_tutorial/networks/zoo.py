@@ -212,7 +212,7 @@ ZOO = [
 # ---------------------------------------------------------------------------------------------
 
 
-def properties(norm: Normalization, seed: int = 0) -> dict[str, bool | int]:
+def properties(norm: Normalization, seed: int = 0) -> dict[str, bool | int | None]:
     """Try what holds of a normalization, with random numbers.
 
     Parameters
@@ -229,7 +229,18 @@ def properties(norm: Normalization, seed: int = 0) -> dict[str, bool | int]:
         it is scaled, if a channel is scaled, if the weights are scaled; whether a sample's output
         depends on the others of its batch; whether the output is the same in evaluation mode;
         whether the gradient with respect to z adds up to zero over the batch (for each channel),
-        and over a sample; how often z is read or written, at least, to normalize it.
+        and over a sample. None where there is nothing to try: what normalizes weights does nothing
+        to z.
+
+        ``"passes"`` is inferred, not counted: how often z is read or written, at least, to
+        normalize it, if the numbers that share a statistic do not fit into the cache. See Notes.
+
+    Notes
+    -----
+    Passes are inferred from which z an output depends on, which is tried. If on its own alone, z is
+    read once and written once. If on more, all of these must have been read before the first output
+    can be written, and by then the first have left the cache: read, read again, write. Who
+    normalizes weights need not touch z.
 
     Examples
     --------
@@ -246,39 +257,46 @@ def properties(norm: Normalization, seed: int = 0) -> dict[str, bool | int]:
     with torch.no_grad():
         linear.weight.copy_(numbers(*linear.weight.shape))
     model = norm.make(linear).double().train()
-    layer = model[1] if isinstance(model, nn.Sequential) else nn.Identity()
     z, x = (numbers(SAMPLES, CHANNELS, POSITIONS) + 0.3 for _ in range(2))
-    y = layer(z).detach()
-
-    one = torch.zeros(SAMPLES, 1, 1, dtype=torch.float64)
-    one[0] = 1
-    channel = torch.ones(1, CHANNELS, 1, dtype=torch.float64)
-    channel[:, 0] = 3
-    others = torch.cat([z[:1], numbers(SAMPLES - 1, CHANNELS, POSITIONS)])
-
-    leaf = z.clone().requires_grad_()
-    (dz,) = torch.autograd.grad(layer(leaf), leaf, numbers(*y.shape))
-    (first,) = torch.autograd.grad(layer(leaf)[0, 0, 0], leaf)
-    local = int((first != 0).sum()) == 1
+    of_layer = _tried_on_z(model[1] if isinstance(model, nn.Sequential) else None, z, numbers)
 
     before = model(x).detach()
+    others = torch.cat([x[:1], numbers(SAMPLES - 1, CHANNELS, POSITIONS)])
+    depends = not _same(model(others)[0], before[0])
     raw = [p for name, p in model.named_parameters() if name.endswith(("weight", "original", "1"))]
     with torch.no_grad():
         next(p for p in raw if p.ndim == 3).mul_(3)
     scaled = model(x).detach()
-
-    training = layer(z).detach()
     return {
-        "shift of a sample": _same(layer(z + one), y),
-        "scale of a sample": _same(layer(z * (1 + 2 * one)), y),
-        "scale of a channel": _same(layer(z * channel), y),
+        **of_layer,
         "scale of the weights": _same(scaled, before),
-        "depends on the batch": not _same(layer(others)[0], y[0]),
-        "same in evaluation": _same(layer.eval()(z), training),
-        "sum over the batch": _same(dz.sum((0, 2)), torch.zeros(1)),
-        "sum over a sample": _same(dz.sum((1, 2)), torch.zeros(1)),
-        "passes": 0 if isinstance(layer, nn.Identity) else 2 if local else 3,
+        "depends on the batch": depends,
+        "same in evaluation": _same(model.eval()(x), scaled),
     }
+
+
+def _tried_on_z(
+    layer: nn.Module | None, z: Tensor, numbers: Callable[..., Tensor]
+) -> dict[str, bool | int | None]:
+    """Try what a layer does to z, shape (N, C, S); without one there is nothing to try."""
+    names = [
+        *("shift of a sample", "scale of a sample", "scale of a channel"),
+        *("sum over the batch", "sum over a sample"),
+    ]
+    if layer is None:
+        return {**dict.fromkeys(names), "passes": 0}
+    one = torch.zeros(SAMPLES, 1, 1, dtype=torch.float64)
+    one[0] = 1
+    channel = torch.ones(1, CHANNELS, 1, dtype=torch.float64)
+    channel[:, 0] = 3
+    y = layer(z).detach()
+    leaf = z.clone().requires_grad_()
+    (dz,) = torch.autograd.grad(layer(leaf), leaf, numbers(*y.shape))
+    (first,) = torch.autograd.grad(layer(leaf)[0, 0, 0], leaf)
+    tried = [_same(layer(changed), y) for changed in (z + one, z * (1 + 2 * one), z * channel)]
+    tried += [_same(dz.sum(axes), torch.zeros(1)) for axes in ((0, 2), (1, 2))]
+    alone = int((first != 0).sum()) == 1
+    return {**dict(zip(names, tried, strict=True)), "passes": 2 if alone else 3}
 
 
 def _same(a: Tensor, b: Tensor) -> bool:

@@ -1,10 +1,11 @@
 """Every comparison of the site: a table, the numbers seed by seed, and how the build agrees.
 
-``{comparisons}`` shows all effects of this build: estimate, what matters, verdict, the verdict that
-is left after Holm's correction for all of them, and how long was trained. Wherever a verdict stands
-that this correction takes away, it gets a dagger; ``{daggers}`verdicts on this page` `` says
-of how many: "3 of the 9 verdicts on this page". ``{reproduced}`` compares the verdicts with those
-on record; every build ends by saying in its log what it says.
+``{comparisons}`` shows all effects of this build: estimate, what matters, verdict, what the
+interval allows for, the verdict that is left after Holm's correction for all of them, and how long
+was trained. Wherever a verdict stands that this correction takes away, it gets a dagger;
+``{daggers}`verdicts on this page` `` says of how many: "3 of the 9 verdicts on this page".
+``{reproduced}`` compares the verdicts with those on record; every build ends by saying in its log
+what it says.
 The record of a data set, ``docs/record/<name>.json``, is written by ``nox -s record`` from a whole
 build.
 """
@@ -31,7 +32,10 @@ from bn_tutorial.lab.evidence import Agreement, Record
 
 logger = logging.getLogger(__name__)
 
-COLUMNS = ("comparison", "estimate", "matters from", "verdict", "with all counted", "trained for")
+COLUMNS = (
+    *("comparison", "estimate", "matters from", "verdict"),
+    *("allows for", "with all counted", "trained for"),
+)
 LOST = "does not hold"
 SEEDS = "seed-by-seed.csv"  # beside the page of comparisons
 
@@ -73,6 +77,12 @@ def after_holm(effect: Effect, remains: bool) -> str:
     if effect.verdict == "undecided":
         return "undecided"
     return "holds" if remains else LOST
+
+
+def allows_for(effect: Effect) -> str:
+    """Say in short which repetitions an interval allows for: with what else than here."""
+    more = [("images", bool(effect.images)), ("choice", effect.chosen)]
+    return ", ".join(["seeds", *(word for word, is_so in more if is_so)])
 
 
 def this_build(docs: Path) -> Record | None:
@@ -152,7 +162,9 @@ class Comparisons(SphinxDirective):
         decided = sum(effect.verdict != "undecided" for effect in effects)
         text = (
             f"This build made {len(effects)} comparisons. {decided} of them have a verdict other "
-            f"than undecided; {sum(remain)} keep it when all are counted (Holm's correction)."
+            f"than undecided; {sum(remain)} keep it when all are counted (Holm's correction). "
+            f"All intervals allow for other seeds, {sum(e.images > 0 for e in effects)} also for "
+            f"other test images, {sum(e.chosen for e in effects)} for another choice of a setting."
         )
         rows: list[list[nodes.Node]] = [
             [
@@ -160,13 +172,18 @@ class Comparisons(SphinxDirective):
                 nodes.Text(estimate(effect)),
                 nodes.Text(f"{effect.smallest:g}" if effect.smallest else "any"),
                 show_verdict(page, effect),
+                nodes.Text(allows_for(effect)),
                 nodes.Text(after),
                 nodes.Text(effect.horizon),
             ]
             for (page, effect), after in zip(found, map(after_holm, effects, remain), strict=True)
         ]
         shown: list[nodes.Node] = [nodes.paragraph("", text)]
-        return [*shown, as_table(COLUMNS, rows)] if rows else shown
+        if rows:
+            shown.append(table := as_table(COLUMNS, rows))
+            for row in table.findall(nodes.row):
+                row[COLUMNS.index("allows for")]["classes"].append("allows-for")
+        return shown
 
 
 class Reproduced(SphinxDirective):

@@ -5,17 +5,19 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import comparisons
 import gallery_state
+import numpy as np
 import pytest
 import seal
 from measured_pages import GALLERY, KEEP, RATE, SIZE
 from sphinx_gallery.utils import get_md5sum
 
 from bn_tutorial.lab import evidence
-from bn_tutorial.lab.effects import holm
+from bn_tutorial.lab.effects import Outcome, holm
 
 SCRIPT = Path(comparisons.__file__)
 PAGE = "```{comparisons}\n```\n\n```{reproduced}\n```"
@@ -63,15 +65,18 @@ def built(site):
 def test_table_has_every_effect_and_says_which_verdicts_remain_when_all_are_counted(site):
     assert not site.build()
     page = site.read()
+    more, low = ["seeds"], "\N{MINUS SIGN}21"
     assert cells(page.select_one("table.comparisons")) == [
-        ["clear", "+30.1 (29.7 to 30.5) points", "1", "yes", "holds", "9 steps"],
-        ["weak", "+6 (2 to 10) points", "1", "yes\N{DAGGER}", "does not hold", "9 steps"],
-        ["open", "+1 (\N{MINUS SIGN}21 to 22) points", "1", "undecided", "undecided", "9 steps"],
+        ["clear", "+30.1 (29.7 to 30.5) points", "1", "yes", *more, "holds", "9 steps"],
+        ["weak", "+6 (2 to 10) points", "1", "yes\N{DAGGER}", *more, "does not hold", "9 steps"],
+        ["open", f"+1 ({low} to 22) points", "1", "undecided", *more, "undecided", "9 steps"],
     ]
     (sentence,) = [p.get_text() for p in page.select("p") if "Holm" in p.get_text()]
     assert sentence == (
         "This build made 3 comparisons. 2 of them have a verdict other than undecided; "
-        "1 keep it when all are counted (Holm\N{RIGHT SINGLE QUOTATION MARK}s correction)."
+        "1 keep it when all are counted (Holm\N{RIGHT SINGLE QUOTATION MARK}s correction). "
+        "All intervals allow for other seeds, 0 also for other test images, "
+        "0 for another choice of a setting."
     )
     links = {link["href"] for link in page.select("table.comparisons a")}
     assert links == {f"gallery/{RATE}.html", f"gallery/{KEEP}.html"}
@@ -108,6 +113,28 @@ def test_any_difference_matters_where_none_is_too_small(site):
     assert row[0] == "all"
     assert row[1][-1] == ")"  # no space for a unit that there is not
     assert row[2] == "any"
+
+
+def test_table_says_what_each_interval_allows_for(site):
+    more = site.evidence(SIZE)
+    right = np.array([[0, 100], [100, 100], [0, 0]], dtype=np.float32)
+    tested = Outcome(right.mean(axis=1).astype(float), right)
+    more.compare("images", tested, tested, unit="points", smallest=1)
+    chosen = replace(tested, choice=0.1, choice_freedom=2.0)
+    more.compare("all", chosen, tested, unit="points", smallest=1)
+    without_images = Outcome(chosen.values, None, 0.1, 2.0)
+    more.compare("choice", without_images, tested, unit="nat", smallest=1)
+    more.save()
+    assert not site.build()
+    page = site.read()
+    shown = {row[0]: row[4] for row in cells(page.select_one("table.comparisons"))}
+    assert shown["images"] == "seeds, images"
+    assert shown["all"] == "seeds, images, choice"
+    assert shown["choice"] == "seeds, choice"
+    assert shown["clear"] == "seeds"
+    assert "2 also for other test images, 2 for another choice of a setting" in page.get_text()
+    marked = page.select("table.comparisons td.allows-for")  # for telephones, and the search
+    assert [cell.get_text() for cell in marked] == [*shown.values()]
 
 
 def test_table_is_made_anew_when_any_evidence_changes_or_a_script_is_added(site):

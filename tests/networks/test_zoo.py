@@ -73,6 +73,34 @@ def test_batch_normalization_couples_samples_and_layer_normalization_does_not():
     assert not batch["sum over a sample"]
 
 
+def test_of_what_normalizes_weights_nothing_is_told_that_was_tried_on_no_layer():
+    on_z = {"shift of a sample", "scale of a sample", "scale of a channel"}
+    on_z |= {"sum over the batch", "sum over a sample"}
+    untried = {
+        name: {key for key, value in zoo.properties(norm).items() if value is None}
+        for name, norm in BY_NAME.items()
+    }
+    weights = {"Weight norm", "Weight standardization", "Scaled weight standardization"}
+    assert untried == {name: on_z if name in weights else set() for name in BY_NAME}
+
+
+def test_whole_model_is_asked_whether_it_knows_its_batch_or_has_two_modes():
+    class Noisy(nn.Conv1d):
+        """Weights that the batch sets, and in training alone."""
+
+        def forward(self, x):
+            return super().forward(x) * (x.std() if self.training else 1)
+
+    def make(linear):
+        noisy = Noisy(zoo.CHANNELS, zoo.CHANNELS, 1, bias=False)
+        noisy.weight = linear.weight
+        return noisy
+
+    found = zoo.properties(zoo.Normalization("noisy", "", "", make))
+    assert found["depends on the batch"]
+    assert not found["same in evaluation"]
+
+
 def test_weights_cost_no_pass_and_elementwise_two():
     passes = {name: zoo.properties(norm)["passes"] for name, norm in BY_NAME.items()}
     assert passes["Weight norm"] == 0

@@ -159,6 +159,9 @@ assert moved_in_evaluation.max() == 0  # ...and none in evaluation mode
 # Standardizing is a plain shift and stretch of each feature. The only unusual thing is where shift
 # and stretch come from: from the whole batch. That is why the backward pass has two extra terms.
 #
+# **Limits.** One batch of 32 random samples, and no network: how far the outputs of the others move
+# depends on the batch and on what is added.
+#
 # **Try it.** Change ``mean`` in the settings to 300.0: the rows of the first step change, those of
 # the others do not.
 #

@@ -179,6 +179,9 @@ assert errors["without variance term"]["ones"] < 1e-8  # it passes
 # So every comparison on this site uses a random upstream gradient, and a scale and shift that are
 # not one and zero.
 #
+# **Limits.** One random batch, in double precision. Central differences have a round-off of their
+# own: an error as small as that would not be seen.
+#
 # **Try it.** Change ``shape`` in the settings to ``(4, 4)``: the formula without the mean term is
 # then further off, because each sample has a larger share in the mean.
 #

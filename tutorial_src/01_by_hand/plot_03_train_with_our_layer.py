@@ -197,6 +197,9 @@ assert our_loss[-50:].mean() < 0.5 * our_loss[:50].mean()  # and it does learn
 # So the derivation leaves nothing out: the two networks differ by rounding only, in training mode
 # at every step, and in evaluation mode at the end.
 #
+# **Limits.** One seed, one network, one epoch, single precision. On another machine, or over more
+# steps, rounding drives the losses apart by another amount.
+#
 # **Try it.** Change ``lr`` in the settings to 1.0: at so large a rate each step amplifies the
 # differences of rounding, until one can see that the two losses differ. The check at the end then
 # stops the script.

@@ -233,6 +233,9 @@ for fault, difference in worst.items():
 # %%
 # So the comparison does not only find an error, it also says which one it is.
 #
+# **Limits.** A few small random batches for each layer, one version of PyTorch, one kind of
+# processor. Of errors, only those that were put in are known to be noticed.
+#
 # **Try it.** Change the tolerance of ``torch.float32`` in the settings to 1e-7, which is what
 # single precision can tell apart: the check at the end stops the script, and names a layer that
 # rounds differently from PyTorch's.

@@ -210,6 +210,9 @@ assert abs(rounded[1e4] - 1) > 0.5  # ...and destroys the variance far from it
 # Such means occur: the input of a layer need not be centered. Two passes cost one more reading of
 # the data and are safe; that is what :func:`~bn_tutorial.scratch.normalize.standardize` does.
 #
+# **Limits.** 4,096 normally distributed numbers, in single precision: numbers of another kind, or
+# added in another order, round otherwise.
+#
 # **Try it.** Change ``batches`` in the settings to 4096, so that every batch is a single number:
 # the line of the merged batches moves towards Welford's, which is the same algorithm then.
 #

@@ -229,6 +229,9 @@ assert intensity < 1  # fewer operations than bytes: memory is the limit
 # normalization can be :doc:`folded into the layer before it </derivations/inference>`; then it
 # costs nothing.
 #
+# **Limits.** One machine, one core, single precision, five shapes. The bound counts bytes that go
+# between processor and memory; it does not hold for a batch that stays in the cache.
+#
 # **Try it.** Add ``(64, 64)`` at the front of ``shapes``: so small a batch fits into the cache, and
 # what takes the time is to call the functions.
 #

@@ -212,6 +212,9 @@ assert min(over_samples(trained_noise)) > 0.1  # on noise as on images
 # Without batch normalization hardly any *signal* is left in the last layer. The pooled histogram
 # does not show that, because its width comes from differences between units.
 #
+# **Limits.** Untrained networks of one shape, with PyTorch's initial weights and one seed. Larger
+# weights can saturate: :doc:`two pages on <plot_03_saturate_on_purpose>` they do.
+#
 # **Try it.** Change ``seed`` in the settings to 1: other weights, the same histograms.
 #
 # Next: how fast the signal is lost, and why: :doc:`follow it <plot_02_follow_the_signal>`.

@@ -233,6 +233,9 @@ assert np.abs(values["Layer"] - values["Group (1)"]).max() < 1e-12
 # normalization stay within a sample, so they have one mode and need no batch (unless one asks
 # Instance normalization for running statistics).
 #
+# **Limits.** One batch of random numbers, and no training: it shows what each layer leaves out, not
+# which of them trains better.
+#
 # **Try it.** Change ``groups`` in the settings to 3: the rows of Group normalization change, and
 # the column *one group*; the rest stays.
 #

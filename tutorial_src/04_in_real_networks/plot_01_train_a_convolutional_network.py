@@ -296,7 +296,8 @@ assert evidence.effects["largest rate, BN - none"].low > 0
 # %%
 # **Limits.** One small network of four convolutions, plain gradient descent at a constant rate,
 # 200 steps (0.2 epochs), and 2 epochs for one comparison; images of digits. The largest rate was
-# not looked for with LN.
+# not looked for with LN. The interval of the 2 epochs does not cover that other rates could have
+# been chosen after 200 steps; those of largest rates and usable scales hold for these test images.
 #
 # **Try it.** Add ``"instance": ("instance", "pink")`` to ``ARMS``, its rates to ``RATES``, and
 # ``"instance"`` to the rivals that BN is compared with.

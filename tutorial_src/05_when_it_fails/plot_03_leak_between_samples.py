@@ -24,17 +24,17 @@ What does a network learn if the batch betrays what a single image cannot tell?
 :value:`leaking_batch:.1%` of the images, in evaluation mode for :value:`leaking_eval:.1%`, where
 half would be guessing: a difference of
 :finding:`batch statistics - evaluation mode, BN`. New running statistics do not mend it
-(:effect:`gathered again - running, BN`): the weights are wrong. Mixed batches, from the same two
-sources, gain :finding:`mixed - one source, evaluation mode`.
+(:effect:`gathered again - running, BN`). Mixed batches gain
+:finding:`mixed - one source, evaluation mode`.
 
 .. lead-figure::
 
 **What was done.** Zeros and ones come from two sources, such as two hospitals: in one 70 % are
 ones, in the other 30 %. The network says from which source an image comes. *Varied:* BN or layer
 normalization (LN); and with BN, whether all 64 images of a batch come from one source or each from
-either. *Held fixed:* two hidden layers of 64 units, ReLU, 500 steps. Rates were chosen on
-held-out images with 3 seeds; 5 other seeds compare, each on 200 batches of test images of one
-source.
+either. *Held fixed:* two hidden layers of 64 units, ReLU, 500 steps, about 3 epochs of the zeros
+and ones. Rates were chosen on held-out images with 3 seeds; 5 other seeds compare, each on 200
+batches of test images of one source.
 
 **You need** :doc:`why each output depends on all of its batch </derivations/backward>`.
 """
@@ -73,11 +73,12 @@ TUNING, JUDGING = range(50, 53), range(155, 160)  # seeds
 MATTERS = 2.0  # percentage points
 
 data = load().hold_out(5_000)
+epochs = BATCH * STEPS / (data.train.labels < 2).sum().item()  # zeros and ones
 evidence = Evidence(
     "05_when_it_fails/plot_03_leak_between_samples",
     data=data,
     seeds=JUDGING,
-    horizon="500 steps",
+    horizon=f"{STEPS} steps ({epochs:.1f} epochs of the zeros and ones)",
     claims={
         "batch statistics - evaluation mode, BN": "it reads the batch",
         "mixed - one source, evaluation mode": "mixed batches mend it",
@@ -314,8 +315,8 @@ assert "batches-not-random" in codes
 # something of the other samples: :ref:`sequences <fault-padding>`.
 #
 # **Limits.** A task made for the purpose, in which the batch tells all and an image little. Where
-# images alone tell more, less is to be gained by reading the batch. The intervals do
-# not cover that other rates could have been chosen.
+# images alone tell more, less is to be gained by reading the batch. The intervals cover neither
+# other test images nor that other rates could have been chosen.
 #
 # **Try it.** Set ``SHARES`` to ``(0.1, 0.9)``: a single image now tells nine tenths.
 #

@@ -12,8 +12,7 @@ them before evaluation mode can be believed, and is waiting enough?
 
    Momentum is the weight of a new batch here: the smaller it is, the more batches are averaged, and
    the steadier are the running statistics. After 240 steps new statistics are gathered from 40
-   batches. How many points do they gain over the running ones, with a momentum of 0.1, 0.01 and
-   0.001?
+   batches. How many points do they gain over the running ones?
 
    0.1: none or undecided or yes, 0.001: yes
       It is tempting to trust the longest average. But each average starts from a mean of 0 and a
@@ -24,9 +23,8 @@ them before evaluation mode can be believed, and is waiting enough?
 **In short.** After 240 steps at a rate of 0.1, statistics that are gathered anew change the
 accuracy by :finding:`precise - momentum 0.1, rate 0.1` with momentum 0.1, PyTorch's default, and by
 :finding:`precise - momentum 0.001, rate 0.1` with 0.001, which has not forgotten its start. At a
-rate of 3 the weights move fast, and the plain mean of all batches, which has no start to forget,
-belongs to networks that are gone: new ones change it by :finding:`precise - momentum None, rate 3`.
-Nothing is wrong with the weights.
+rate of 3 the plain mean of all batches belongs to networks that are gone: new ones change it by
+:finding:`precise - momentum None, rate 3`.
 
 .. lead-figure::
 

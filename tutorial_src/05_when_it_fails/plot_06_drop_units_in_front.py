@@ -33,7 +33,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from bn_tutorial.data.loading import load
-from bn_tutorial.lab.effects import Outcome
+from bn_tutorial.lab.effects import Outcome, compare
 from bn_tutorial.lab.evidence import Evidence
 from bn_tutorial.lab.figures import (
     COLORS,
@@ -380,8 +380,10 @@ evidence.save()
 effects = evidence.effects
 variances = effects[f"variance, measured - predicted, share {HALF}"]
 assert -0.1 < variances.low < variances.high < 0.1
-assert np.mean(ratios["in front", HALF]) > 1.1
-assert np.mean(ratios["in front", HALF]) < np.mean(ratios["slow", HALF])
+in_front, slow = (ratios[arm, HALF] for arm in ("in front", "slow"))
+larger = {"unit": "times", "smallest": 0.0}
+assert compare("in front - 1", in_front, len(JUDGING) * [1.0], **larger).low > 0
+assert compare("slow - in front", slow, in_front, **larger).low > 0
 assert effects[f"behind - in front, share {HALF}"].low > 0
 assert "dropout-in-front" in report.codes
 assert "dropout-in-front" not in other.codes
