@@ -139,6 +139,18 @@ def test_wrong_advice_is_named_as_such(label):
     assert "**Often advised, and wrong.**" in section or label in conventions
 
 
+@pytest.mark.parametrize(
+    "label",
+    [
+        *("fault-mixed-dtype", "fault-skipped-step", "fault-compile", "fault-unfreezing"),
+        *("fault-fold-quantize", "fault-onnx-momentum", "fault-export-training", "fault-flax"),
+    ],
+)
+def test_wrong_advice_that_nothing_before_it_refutes_is_tried(label):
+    advice = SECTIONS[label][1].partition("**Often advised, and wrong.**")[2]
+    assert any("assert " in cell for cell in CELL.findall(advice))
+
+
 MESSAGES = {
     "fault-one-value": lambda: nn.BatchNorm2d(3)(torch.randn(1, 3, 1, 1)),
     "fault-one-spatial-element": lambda: nn.InstanceNorm2d(3)(torch.randn(32, 3, 1, 1)),
