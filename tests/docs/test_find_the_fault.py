@@ -19,7 +19,6 @@ QUERIES = DOCS.parent / "tests" / "browser" / "queries.txt"
 
 # What needs no line of limits, and no link, and why.
 LIMITS_ELSEWHERE = {
-    "fault-accumulation": "that the gradient has no remedy is said with the one for the statistics",
     "fault-batches-not-random": "the remedy goes on to samples that cannot be mixed",
     "fault-depends-on-the-batch": "the one model that must not be in eval mode is named at its end",
 }

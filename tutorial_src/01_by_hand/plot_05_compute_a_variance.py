@@ -16,7 +16,7 @@ rounded too coarsely.
 5 seeds. The spread of the numbers, their standard deviation, is one; their mean goes from 0 to
 100,000. The exact value is the variance of the same rounded numbers, in double precision.
 
-The merging of batches is derived in :doc:`/derivations/inference`.
+The merging of batches is derived in :doc:`/derivations/statistics`.
 
 **You need** :doc:`the forward pass </derivations/forward>`.
 """
