@@ -79,7 +79,7 @@ def site(session: nox.Session) -> None:
     `-- tests/browser/test_race.py` runs some of the tests, one after the other.
     """
     install(session, "site")
-    side_by_side = ("tests/browser", "-m", "not timed", "-n", "logical", "--dist", "loadgroup")
+    side_by_side = ("tests/browser", "-m", "not timed", "-n", "logical", "--dist", "worksteal")
     session.run("pytest", *session.posargs or side_by_side)
 
 

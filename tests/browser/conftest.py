@@ -46,11 +46,17 @@ def own_cache():
 
 
 def pytest_collection_modifyitems(items):
-    """Keep together what opens one page, or belongs to one file, where tests run side by side."""
-    for item in items:
-        parameters = getattr(getattr(item, "callspec", None), "params", {})
-        group = parameters.get("name", item.path.stem)
-        item.add_marker(pytest.mark.xdist_group(str(group)))
+    """Put together what opens one page, or belongs to one file.
+
+    Several processes begin with a part of the list each, and take from the end of another's: so a
+    page is examined by one of them, and hardly ever by two.
+    """
+    items.sort(key=lambda item: str(arguments(item).get("name", item.path.stem)))
+
+
+def arguments(item):
+    """Return what a test is parametrized with."""
+    return getattr(getattr(item, "callspec", None), "params", {})
 
 
 FIGURES: dict[str, visits.Visit] = {}
