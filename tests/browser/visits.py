@@ -64,6 +64,15 @@ OUT_OF_REACH = """() => [
 # A formula has hundreds of boxes, hidden from assistive technology; one each has its colour.
 SIMPLIFY = """() => { for (const formula of document.querySelectorAll(".katex-html"))
   formula.replaceChildren(formula.textContent); }"""
+# A page of code has thousands of coloured words: one of each kind, in code and in what it prints,
+# has the colours of all. What is a link or is hovered over stays what it is.
+THIN_OUT = """() => { const seen = new Set();
+  for (const word of document.querySelectorAll(".highlight pre span[class]:not([id], [title])")) {
+    const place = word.closest("[class*=output], [class*=script-out], .hll, a, td")?.className;
+    const kind = `${word.className} in ${place}`;
+    if (seen.has(kind)) word.replaceWith(...word.childNodes);
+    seen.add(kind);
+  } }"""
 FOUND = re.compile("found|best first|No section")
 # What the search names for each query, as page.html#anchor, and how long it took (milliseconds).
 ANSWERS = """queries => queries.map(query => {
@@ -154,6 +163,7 @@ def examine(context: BrowserContext, root: str, name: str) -> Visit:
         load(page, visit, f"{root}/{name}")
         page.evaluate(AT_ONCE)
         page.evaluate(files(AXE)["axe.min.js"].decode())
+        page.evaluate(THIN_OUT)
         resize(page, 375)
         visit.overflow, visit.cut = page.evaluate(OVERFLOW), page.evaluate(CUT)
         visit.violations["375 px"] = page.evaluate(RUN_AXE, [[], OF_WIDTH])
