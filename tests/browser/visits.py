@@ -67,8 +67,9 @@ SIMPLIFY = """() => { for (const formula of document.querySelectorAll(".katex-ht
 # A page of code has thousands of coloured words: one of each kind, in code and in what it prints,
 # has the colours of all. What is a link or is hovered over stays what it is.
 THIN_OUT = """() => { const seen = new Set();
-  for (const word of document.querySelectorAll(".highlight pre span[class]:not([id], [title])")) {
-    const place = word.closest("[class*=output], [class*=script-out], .hll, a, td")?.className;
+  const words = ".highlight pre span[class]:not([id], [title], a span)";
+  for (const word of document.querySelectorAll(words)) {
+    const place = word.closest("[class*=output], [class*=script-out], .hll, td")?.className;
     const kind = `${word.className} in ${place}`;
     if (seen.has(kind)) word.replaceWith(...word.childNodes);
     seen.add(kind);
