@@ -274,7 +274,7 @@ def test_each_control_answers_within_a_tenth_of_a_second_on_a_slow_processor(bro
 def test_what_a_preset_says_to_look_at_is_framed(open_page, number):
     root = race_of(open_page(PAGE))
     preset(root, number).check()
-    root.page.wait_for_timeout(500)
+    root.page.wait_for_timeout(1500)  # then the deepest has been drawn, also beside others
     seen = [frame.bounding_box() for frame in root.locator(".bn-frame").all()]
     assert len(seen) == len(race.PRESETS[number]["frames"]) >= 1
     figure = root.locator(".bn-figure svg").bounding_box()
@@ -338,11 +338,11 @@ def test_axe_finds_no_violation_in_any_state(open_page):
         guess(root, "without").click()
         root.get_by_role("button", name="Stop").wait_for()
         ask("running")
-        root.get_by_role("button", name="Stop").click()
-        ask("stopped")
-        root.get_by_role("button", name="Again").click()
         result(root)
         ask("over")
+        root.get_by_role("button", name="Again").click()
+        root.get_by_role("button", name="Stop").click()
+        ask("stopped")
         for number in range(len(race.PRESETS)):
             preset(root, number).check()
             page.wait_for_timeout(500)

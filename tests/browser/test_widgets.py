@@ -25,13 +25,6 @@ PAGES = {
 }
 
 
-# The rest of the page has tests of its own, and is large.
-ALONE = """name => {
-  const root = document.querySelector(`[data-widget="${name}"]`);
-  for (let e = root; e !== document.body; e = e.parentElement)
-    for (const other of [...e.parentElement.children]) if (other !== e) other.remove(); }"""
-
-
 @pytest.fixture
 def touch(open_page):
     """A function that opens the page and returns one of its widgets."""
@@ -312,8 +305,7 @@ def test_key_moves_it_from_the_disk_too(site, browser, widget):
     page.goto((site / PAGES[widget]).as_uri())
     root = page.locator(f'[data-widget="{widget}"]')
     before = root.locator("svg, table").first.evaluate("shown => shown.outerHTML")
-    # A slider, or the boxes of which one is chosen.
-    root.locator("input[type=range], [role=gridcell] button, svg [tabindex='0']").first.focus()
+    root.locator("input[type=range], [data-place='0,0'], svg [tabindex='0']").first.focus()
     page.keyboard.press("ArrowRight")
     said(root)
     assert root.locator("svg, table").first.evaluate("shown => shown.outerHTML") != before
@@ -385,13 +377,14 @@ STATES = {  # what a reader does with each, after which nothing may be out of th
 
 @pytest.mark.parametrize("widget", PAGES)
 def test_axe_finds_no_violation_in_any_state(touch, widget):
+    # The rest of the page has tests of its own, and is large.
+    run_axe = visits.RUN_AXE.replace("axe.run(", f"axe.run('[data-widget={widget}]', ")
     found = {}
     for scheme, width in (("light", 1280), ("dark", 375)):
         root = touch(widget, scheme=scheme, width=width)
         page = root.page
         page.evaluate(visits.AT_ONCE)
         page.evaluate(visits.files(visits.AXE)["axe.min.js"].decode())
-        page.evaluate(ALONE, widget)
         for selector in ("input[type=range] >> nth=0", *STATES[widget]):
             control = root.locator(selector)
             if "range" in selector and not control.count():
@@ -399,6 +392,6 @@ def test_axe_finds_no_violation_in_any_state(touch, widget):
             control.focus() if "range" in selector else control.click(force=True)
             page.keyboard.press("End")
             said(root)
-            found[scheme, selector] = page.evaluate(visits.RUN_AXE, [visits.ALSO, []])
+            found[scheme, selector] = page.evaluate(run_axe, [visits.ALSO, []])
     assert found
     assert {state: complaints for state, complaints in found.items() if complaints} == {}
