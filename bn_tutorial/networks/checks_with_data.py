@@ -64,7 +64,7 @@ def gain(before: Score | None, after: Score | None) -> Gain:
     """Compare two scores on the same batches.
 
     Either the loss must fall by what matters, or the accuracy rise by it while the loss rises not
-    at all: answers that are near the border between classes go to and fro with any change of the
+    at all: answers that are near the border between classes change sides with any change of the
     statistics, and where the loss is no better, that is all that happened.
     """
     if before is None or after is None:
