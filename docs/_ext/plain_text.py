@@ -25,8 +25,10 @@ from bn_tutorial.lab.evidence import Saved
 ROLE = re.compile(r":(?P<role>[a-z:]+):`(?P<text>[^`]+)`")
 TARGET = re.compile(r"(?P<words>.*?)\s*<(?P<target>[^<>]*)>")
 DIRECTIVE = re.compile(r"^\.\. (?P<name>[\w-]+):: ?(?P<after>[^\n]*)\n?", re.MULTILINE)
-PREDICTION = re.compile(r"^\.\. predict:: .+\n(?:(?: {3}.*)?\n)+", re.MULTILINE)
-WIDGET = re.compile(r"^\.\. widget:: .+\n(?:(?: {3}.*)?\n)+", re.MULTILINE)
+PREDICTION, WIDGET = (  # with all that is indented below it
+    re.compile(rf"^\.\. {name}:: .+\n(?:(?: {{3}}.*)?\n)+", re.MULTILINE)
+    for name in ("predict", "widget")
+)
 STRIPPED = re.compile(r"(?<![:`])`(?=[^`<>]+\s<[\w-]+>`)")  # of a link whose role was taken away
 LEAD = "*(The main figure, which shows it, is drawn further down.)*\n"
 TOUCH = "*(On the page of the site, a figure to take part in stands here.)*"

@@ -85,14 +85,7 @@ def states(root):
 
 
 def test_view_of_the_script_is_the_one_that_the_build_wrote(touch, widget):
-    written, fresh = touch(widget).evaluate(
-        """root => {
-          const data = JSON.parse(root.querySelector("script").textContent);
-          const fresh = document.createElement("template");
-          fresh.innerHTML = bnWidgets.first(root.dataset.widget, data).html;
-          return [root.querySelector("form").outerHTML, fresh.innerHTML];
-        }"""
-    )
+    written, fresh = visits.first_views(touch(widget))
     assert written == fresh
 
 
@@ -102,7 +95,7 @@ def test_axe_finds_no_violation_in_any_state(touch, widget, scheme, width):
     root.page.evaluate(visits.AT_ONCE)
     root.page.evaluate(files(visits.AXE)["axe.min.js"].decode())
     root.evaluate(ALONE)
-    run = visits.RUN_AXE.replace("axe.run(", f"axe.run('[data-widget={widget}]', ")
+    run = visits.axe_on(widget)
     found = [root.page.evaluate(run, [visits.ALSO, []]) for _ in states(root)]
     assert found == [[]] * len(found)
     assert len(found) >= 8

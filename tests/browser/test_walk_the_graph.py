@@ -23,7 +23,7 @@ STEPS = ["", *FORWARD, *BACKWARD]
 ALONE = (
     """() => document.querySelectorAll("article section section").forEach(part => part.remove())"""
 )
-RUN_AXE = visits.RUN_AXE.replace("axe.run(", "axe.run('[data-widget=walk-the-graph]', ")
+RUN_AXE = visits.axe_on("walk-the-graph")
 SCHEMES = {  # which rules axe is asked for: where the colours or the width are others, only those
     (1280, "light"): [visits.ALSO, []],
     (1280, "dark"): [[], visits.OF_COLOUR],

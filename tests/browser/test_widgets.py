@@ -87,14 +87,7 @@ ONE = [1, 0, 0, 0, 0, 0]
 def test_view_of_the_script_is_the_one_that_the_build_wrote(touch, widget):
     root = touch(widget)
     box = root.bounding_box()
-    written, fresh = root.evaluate(
-        """root => {
-          const data = JSON.parse(root.querySelector("script").textContent);
-          const fresh = document.createElement("template");
-          fresh.innerHTML = bnWidgets.first(root.dataset.widget, data).html;
-          return [root.querySelector("form").outerHTML, fresh.innerHTML];
-        }"""
-    )
+    written, fresh = visits.first_views(root)
     assert written == fresh
     field = root.locator("input, button").first
     field.focus()
@@ -378,7 +371,6 @@ STATES = {  # what a reader does with each, after which nothing may be out of th
 @pytest.mark.parametrize("widget", PAGES)
 def test_axe_finds_no_violation_in_any_state(touch, widget):
     # The rest of the page has tests of its own, and is large.
-    run_axe = visits.RUN_AXE.replace("axe.run(", f"axe.run('[data-widget={widget}]', ")
     found = {}
     for scheme, width in (("light", 1280), ("dark", 375)):
         root = touch(widget, scheme=scheme, width=width)
@@ -392,6 +384,6 @@ def test_axe_finds_no_violation_in_any_state(touch, widget):
             control.focus() if "range" in selector else control.click(force=True)
             page.keyboard.press("End")
             said(root)
-            found[scheme, selector] = page.evaluate(run_axe, [visits.ALSO, []])
+            found[scheme, selector] = page.evaluate(visits.axe_on(widget), [visits.ALSO, []])
     assert found
     assert {state: complaints for state, complaints in found.items() if complaints} == {}

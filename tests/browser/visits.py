@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 from npm_package import Package, files
-from playwright.sync_api import BrowserContext, Page
+from playwright.sync_api import BrowserContext, Locator, Page
 
 AXE = Package(
     "axe-core",
@@ -57,6 +57,11 @@ RUN_AXE = """async ([also, only]) => {
   return violations.flatMap(({id, nodes}) =>
     nodes.map(node => `${id}: ${node.target.flat().join(" ")}: ${node.html.slice(0, 120)}`));
 }"""
+FIRST_VIEWS = """root => {
+  const data = JSON.parse(root.querySelector("script").textContent);
+  const fresh = document.createElement("template");
+  fresh.innerHTML = bnWidgets.first(root.dataset.widget, data).html;
+  return [root.querySelector("form").outerHTML, fresh.innerHTML]; }"""
 # What scrolls and cannot be reached by keyboard: the theme looks 300 ms after a change of width.
 OUT_OF_REACH = """() => [
   ...document.querySelectorAll("pre, .cell_output > .output, .pst-scrollable-table-container")
@@ -176,6 +181,17 @@ def examine(context: BrowserContext, root: str, name: str) -> Visit:
         page.evaluate(SETTLED)
         visit.violations["dark"] = page.evaluate(RUN_AXE, [[], OF_COLOUR])
         return visit
+
+
+def axe_on(widget: str) -> str:
+    """Return what asks axe about one figure to take part in, and not about the rest of its page."""
+    return RUN_AXE.replace("axe.run(", f"axe.run('[data-widget={widget}]', ")
+
+
+def first_views(root: Locator) -> tuple[str, str]:
+    """Return the first view of a figure as the build wrote it, and as its script writes it."""
+    written, fresh = root.evaluate(FIRST_VIEWS)
+    return written, fresh
 
 
 def resize(page: Page, width: int) -> None:

@@ -10,9 +10,8 @@ import torch
 from accelerator import accelerator
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from small_problem import X, Y, loader
+from small_problem import X, Y, in_order, loader, train
 from torch import nn
-from torch.nn.functional import cross_entropy
 
 from bn_tutorial.networks.examine import examine, examine_state
 from bn_tutorial.networks.norms import ActNorm1d, GhostBatchNorm1d
@@ -24,19 +23,6 @@ def perceptron(norm=nn.BatchNorm1d):
         *(nn.Linear(8, 16, bias=False), norm(16), nn.ReLU()),
         *(nn.Linear(16, 16, bias=False), norm(16), nn.ReLU(), nn.Linear(16, 4)),
     )
-
-
-def train(model, steps=60, x=X, y=Y, batch=64):
-    model.train()
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
-    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, steps)
-    for step in range(steps):
-        rows = torch.arange(step * batch, (step + 1) * batch) % len(x)
-        optimizer.zero_grad()
-        cross_entropy(model(x[rows]), y[rows]).backward()
-        optimizer.step()
-        schedule.step()
-    return model
 
 
 @pytest.fixture(scope="module")
@@ -259,7 +245,7 @@ def test_cost_of_each_layer_alone_is_told_and_layers_without_one_are_named(model
     assert "these layers alone cost" not in str(report)
     torch.manual_seed(0)
     deep = [part for _ in range(6) for part in (nn.Linear(8, 8, bias=False), nn.BatchNorm1d(8))]
-    report = examine(train(nn.Sequential(*deep, nn.Linear(8, 4)), 5), loader(), batches=5)
+    report = examine(train(nn.Sequential(*deep, nn.Linear(8, 4)), in_order(5)), loader(), batches=5)
     assert len(report.costs) == 2
     names = [name for name in report.shifts if name not in report.costs]
     few = f"{', '.join(names[:3])} and 1 more"

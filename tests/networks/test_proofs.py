@@ -4,9 +4,8 @@ import copy
 
 import pytest
 import torch
-from small_problem import loader
+from small_problem import loader, train
 from torch import nn
-from torch.nn.functional import cross_entropy
 
 from bn_tutorial.networks.batches import Batches
 from bn_tutorial.networks.examine import examine
@@ -21,22 +20,14 @@ def net(*before):
     )
 
 
-def train(model, steps=60):
-    model.train()
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
-    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, steps)
-    for _, (x, y) in zip(range(steps), 4 * [*loader()], strict=False):
-        optimizer.zero_grad()
-        cross_entropy(model(x), y).backward()
-        optimizer.step()
-        schedule.step()
-    return model
+def trained_on_the_loader(model):
+    return train(model, 3 * [*loader()])
 
 
 @pytest.fixture(scope="module")
 def trained():
     torch.manual_seed(0)
-    return train(net())
+    return trained_on_the_loader(net())
 
 
 @pytest.fixture
@@ -111,7 +102,7 @@ def test_right_statistics_stay_nearly_right_with_the_momentum_that_was_meant(mod
 
 def test_variance_without_dropout_is_that_of_evaluation():
     torch.manual_seed(0)
-    model = train(net(nn.Dropout(0.5)))
+    model = trained_on_the_loader(net(nn.Dropout(0.5)))
     assert tried(model, "dropout-in-front") == "with one batch: variance x 1.00 in train mode"
 
 
@@ -123,7 +114,7 @@ def test_remedy_that_is_none_is_seen_to_be_none():
             return nn.functional.dropout(x, 0.5, self.training)
 
     torch.manual_seed(0)
-    text = tried(train(net(Hidden(0.5))), "dropout-in-front")
+    text = tried(trained_on_the_loader(net(Hidden(0.5))), "dropout-in-front")
     assert float(text.removeprefix("with one batch: variance x ").split()[0]) > 1.3
 
 
@@ -177,7 +168,7 @@ def test_settings_and_modes_are_as_before_after_remedies_and_after_errors_in_the
 @pytest.mark.parametrize("target", [True, False])
 def test_passes_are_left_for_remedies_and_never_more_than_six_a_batch(batches, target):
     torch.manual_seed(0)
-    sick = train(net(nn.Dropout(0.5), nn.Linear(8, 8), nn.BatchNorm1d(8)))
+    sick = trained_on_the_loader(net(nn.Dropout(0.5), nn.Linear(8, 8), nn.BatchNorm1d(8)))
     sick[4].momentum = 0.99
     sick[2].requires_grad_(False)
     sick[2].running_mean += 3
