@@ -33,8 +33,7 @@ SILENT = (
 )
 CODE = (nodes.literal_block, nodes.doctest_block, addnodes.desc_signature)
 APART = {"sphx-glr-download-link-note", "sphx-glr-footer", "sphx-glr-signature"}  # of a gallery
-APART |= {"reproduced"}  # what differs from the record: no reader looks for that
-APART |= {"allows-for"}  # the same few words in each row of the table of comparisons
+APART |= {"comparisons"}  # tables of what the pages of the experiments say, too
 WORDS, NUMBERS = re.compile(r"[A-Za-z]{2,}"), re.compile(r"\d[\d.,e+-]*")
 
 ACCENT = re.compile(r"\\(hat|bar|tilde|overline) *(\\[A-Za-z]+|\w)")

@@ -12,7 +12,6 @@ DOCS = Path(__file__).parents[2] / "docs"
 OWN_FILES, CONF = DOCS / "_static", DOCS / "conf.py"
 
 MAX_WEIGHT = 400  # kB, compressed, without figures
-MAX_SEARCH = 420  # kB, of the page that holds the words of all others
 MAX_OWN_SCRIPT, MAX_SENT_SCRIPT = 60, 20  # kB, and compressed
 MAX_PAINT = 1_000  # milliseconds to the largest paint, from this machine
 MAX_SHIFT = 0.05  # the browser's cumulative layout shift while the page loads
@@ -68,7 +67,7 @@ def test_every_figure_and_table_is_seen_whole_on_a_telephone(visit):
 
 
 def test_page_weighs_little(visit, site, name):
-    assert visit.weight <= (MAX_SEARCH if name == "search.html" else MAX_WEIGHT)
+    assert visit.weight <= MAX_WEIGHT
     assert visit.own_script <= MAX_OWN_SCRIPT
     sent = built_site.own_script_bytes(site, name, visit.loaded, OWN_FILES, compressed=True) / 1000
     assert sent < MAX_SENT_SCRIPT

@@ -133,7 +133,7 @@ def test_table_says_what_each_interval_allows_for(site):
     assert shown["choice"] == "seeds, choice"
     assert shown["clear"] == "seeds"
     assert "2 also for other test images, 2 for another choice of a setting" in page.get_text()
-    marked = page.select("table.comparisons td.allows-for")  # for telephones, and the search
+    marked = page.select("table.comparisons td.allows-for")  # for telephones
     assert [cell.get_text() for cell in marked] == [*shown.values()]
 
 

@@ -77,8 +77,7 @@ def site(tmp_path_factory):
     (docs / "api").mkdir()
     (docs / "conf.py").write_text("extensions = ['search_index']\n")
     (docs / "index.rst").write_text(INDEX)
-    table = ".. rst-class:: reproduced\n\n====  ===\nlost  was\n====  ===\n\n"
-    table += ".. container:: allows-for\n\n   seeds\n"
+    table = ".. rst-class:: comparisons\n\n====  ===\nlost  was\n====  ===\n"
     (docs / "questions.rst").write_text(f"Faults\n======\n\nNaN.\n\n{table}")
     (docs / "api/module.rst").write_text(MODULE)
     (docs / "design_log.rst").write_text("Log\n===\n\nLong.\n\nA study\n-------\n\nArms.\n")
@@ -116,7 +115,7 @@ def test_function_is_a_section_of_its_own(site):
     assert function.code.endswith("\n>>> fold(weight)")  # rows of numbers are left out
 
 
-def test_what_no_reader_looks_for_is_not_searched(site):
+def test_what_other_pages_say_too_is_not_searched(site):
     assert sections(site, "questions") == [Section("", "Faults", "NaN.")]
 
 
