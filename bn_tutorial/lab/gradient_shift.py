@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from bn_tutorial.data.dataset import Dataset
-from bn_tutorial.lab.training import Config, _batches, _tensors, device, train
+from bn_tutorial.lab.training import Config, batches_of, device, tensors_of, train
 from bn_tutorial.networks.perceptron import DeepNet
 from bn_tutorial.networks.probes import batch_statistics
 
@@ -131,7 +131,7 @@ def shifts_in_training(
         raise ValueError("the weights decay, expected a step along the gradient of the loss alone")
     if not set(steps) <= set(range(config.steps)):
         raise ValueError(f"the steps are {sorted(steps)}, expected some of {config.steps}")
-    batches = enumerate(_batches(_tensors(data, device()).train, config))
+    batches = enumerate(batches_of(tensors_of(data, device()).train, config))
     shifts = list[NDArray[np.float64]]()
     looking = False
 

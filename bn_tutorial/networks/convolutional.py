@@ -176,3 +176,5 @@ class ConvNet(nn.Sequential):
         output = partial(nn.Linear, channels[-1], whole(classes, "classes"))
         parts["output"] = drawn(output, 1.0, generator)
         super().__init__(parts)
+        # The order in memory in which a processor convolves so few channels a fifth sooner.
+        self.to(memory_format=torch.channels_last)

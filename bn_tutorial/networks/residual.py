@@ -182,6 +182,8 @@ class ResidualNet(nn.Sequential):
             "output": drawn(head, 0.0 if scaling == "fixup" else 1.0, generator),
         }
         super().__init__(present(layers))
+        if convolutional:
+            self.to(memory_format=torch.channels_last)  # as ConvNet, for its sake
 
 
 def _stem(width: int, generator: torch.Generator, convolutional: bool) -> nn.Module:
