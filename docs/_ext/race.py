@@ -37,8 +37,8 @@ PRESETS: list[dict[str, Any]] = [
     {
         "name": "usual weights",
         **dict(zip(SETTINGS, ("batch", "sigmoid", 0.1, 1, 4, 64), strict=True)),
-        "look": "Four layers of sigmoids, as in the notebook that this site began with. "
-        "In the dashed frame: how much of the difference between images the fourth layer gets.",
+        "look": "In the dashed frame: how much of the difference between images reaches the last "
+        "of four layers of sigmoids, the network of the notebook that this site began with.",
         "frames": ["last signal"],
         "why": "Each layer without it passes on about a seventh of what differs. "
         "Where all images look alike, there is nothing to learn from.",
@@ -46,8 +46,8 @@ PRESETS: list[dict[str, Any]] = [
     {
         "name": "good weights",
         **dict(zip(SETTINGS, ("batch", "sigmoid", 1, 7, 4, 64), strict=True)),
-        "look": "Sigmoids again, but both begin with weights seven times as large, and learn at a "
-        "rate of 1. In the frame: who is ahead at first, and who is in the end.",
+        "look": "In the frame: who is ahead at first, and who is in the end, when both begin with "
+        "weights seven times as large and learn at a rate of 1.",
         "frames": ["accuracy"],
         "why": "With larger weights the difference arrives without any normalization: here a good "
         "beginning does most of what batch normalization does, only later.",
@@ -55,8 +55,8 @@ PRESETS: list[dict[str, Any]] = [
     {
         "name": "too large a rate",
         **dict(zip(SETTINGS, ("batch", "relu", 3, 2, 4, 64), strict=True)),
-        "look": "ReLU, good first weights, but a learning rate of 3. "
-        "In the frame: the loss in the first steps.",
+        "look": "In the frame: the loss in the first steps, with ReLU, good first weights and a "
+        "learning rate of 3.",
         "frames": ["first loss"],
         "why": "The first steps are so large that units without it give zero for every image, or "
         "no number at all, and nothing brings them back. Batch normalization does, at each step.",
@@ -64,8 +64,8 @@ PRESETS: list[dict[str, Any]] = [
     {
         "name": "a batch of two",
         **dict(zip(SETTINGS, ("batch", "tanh", 0.03, 2, 4, 2), strict=True)),
-        "look": "Four layers of tanh, and batches of two: mean and variance are those of two "
-        "images. In the frame: the gradient of the first layer.",
+        "look": "In the frame: the gradient of the first of four layers of tanh, where mean and "
+        "variance are those of two images.",
         "frames": ["first gradient"],
         "why": "Of two images, a normalized unit says only which one gives the larger number. "
         "That hardly changes when a weight does, so next to no gradient is left.",
@@ -73,8 +73,8 @@ PRESETS: list[dict[str, Any]] = [
     {
         "name": "deep",
         **dict(zip(SETTINGS, ("batch", "relu", 0.1, 1, 10, 64), strict=True)),
-        "look": "Ten layers of ReLU. "
-        "In the frames: what reaches the tenth layer, and which layer has the largest gradient.",
+        "look": "In the frames: what reaches the last of ten layers of ReLU, and which layer has "
+        "the largest gradient.",
         "frames": ["last signal", "gradient"],
         "why": "Without it, the difference is gone before the last layer. With it, it stays, "
         "though the gradient grows on its way back to the first layer.",
