@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from typing import Any, Generic, TypeVar
 
@@ -27,6 +28,7 @@ _RESAMPLES = 400  # of seeds and images, to see which choices chance could have 
 _WIDENED, _MOVED = 2, 0.5  # times that an end of a bracket is moved, and by how many decades
 _PLAUSIBLE = 0.1  # a setting chosen in so many resamples is one that could have been chosen
 _OTHERS = 3  # seeds with which settings are judged that were not chosen, but could have been
+_LONGER = 3  # how often a ladder of learning rates grows by a rung
 
 
 @dataclass(frozen=True)
@@ -270,6 +272,7 @@ def tune(
     seeds: Iterable[int],
     quantity: str = "accuracy",
     *,
+    run: Callable[[Key, Setting], Spec] | None = None,
     race: bool = True,
     **options: Any,
 ) -> Tuning[Key, Setting]:
@@ -278,16 +281,23 @@ def tune(
     The rule of one standard error: the smallest setting whose mean score is at most one standard
     error of the best mean below it. Settings that diverge with some seed are not chosen.
 
+    A ladder of learning rates grows while the best of them is the first or the last, by up to three
+    rungs as far apart as those before: what lies beyond might be better still.
+
     Parameters
     ----------
     ladders : mapping of arms to mappings of settings to RunSpec
-        For each arm what to try, in increasing order, such as learning rates.
+        For each arm what to try, in increasing order. A setting is a learning rate if it is that of
+        its run, or a tuple that ends with it. If there is one alone, it is fixed.
     data : Dataset
         With a validation set.
     seeds : iterable of int
         At least two, other ones than those of the comparison.
     quantity : {"accuracy", "loss"}
         By what to choose.
+    run : callable, optional
+        From an arm and a setting to the RunSpec: with it a ladder grows in every number of its
+        settings, such as a strength of weight decay, not in the rate alone.
     race : bool
         Whether a setting that is more than 20 points or 0.4 nat behind the best of its arm with the
         first seed is given up: the other seeds are spent where they can decide something. False
@@ -305,10 +315,21 @@ def tune(
     ValueError
         If the data have no validation set, or if every setting of an arm diverged with some seed.
     """
-    tried = _try(ladders, data, tuple(seeds), quantity, race=race, **options)
-    scores, shares = {}, {}
+    seeds, shares = tuple(seeds), {}
+    for grown in range(_LONGER + 1):
+        tried = _try(ladders, data, seeds, quantity, race=race, **options)
+        scores = {
+            arm: {setting: _score(tried, (arm, setting), quantity) for setting in ladder}
+            for arm, ladder in ladders.items()
+        }
+        longer = {
+            arm: _longer(ladder, scores[arm], run and partial(run, arm))
+            for arm, ladder in ladders.items()
+        }
+        if grown == _LONGER or longer == ladders:
+            break
+        ladders = longer
     for arm, ladder in ladders.items():
-        scores[arm] = {setting: _score(tried, (arm, setting), quantity) for setting in ladder}
         table, right = _filled(scores[arm]), None
         if not bool(np.any(np.isfinite(table).all(axis=1))):
             raise ValueError(f"every setting of {arm} diverged: {list(ladder)}")
@@ -316,6 +337,47 @@ def tune(
             right = [tried.last((arm, setting)).right for setting in ladder]
         shares[arm] = dict(zip(ladder, _resampled(table, right).tolist(), strict=True))
     return Tuning(ladders, scores, shares, tried.seeds)
+
+
+def _longer(
+    ladder: Mapping[Setting, Spec],
+    scores: Mapping[Setting, Array],
+    run: Callable[[Setting], Spec] | None,
+) -> Mapping[Setting, Spec]:
+    """Return a ladder with one more rung, where the best one is at an end."""
+    means = _filled(scores).mean(axis=1)
+    if np.isnan(means).all():
+        return ladder
+    best = list(ladder)[int(np.nanargmax(means))]
+    numbers = _numbers(best)
+    for axis in reversed(range(len(numbers))):
+        rate = axis == len(numbers) - 1 and all(
+            _numbers(setting)[-1] == spec.config.lr for setting, spec in ladder.items()
+        )
+        line = [_numbers(s)[axis] for s in ladder if _differ(_numbers(s), numbers) <= {axis}]
+        if len(line) == 1 or not (rate or run):
+            continue
+        for end, inner in (line[:2], line[:-3:-1]):
+            if numbers[axis] == end > 0 < inner:
+                beyond = _rounded(end * end / inner)
+                changed = (*numbers[:axis], beyond, *numbers[axis + 1 :])
+                added: Any = changed if isinstance(best, tuple) else beyond
+                near = ladder[best]
+                spec = run(added) if run else replace(near, config=replace(near.config, lr=beyond))
+                return dict(sorted([*ladder.items(), (added, spec)], key=lambda rung: rung[0]))
+    return ladder
+
+
+def _numbers(setting: Any) -> tuple[Any, ...]:
+    """Return the numbers of a setting, which may be one."""
+    return setting if isinstance(setting, tuple) else (setting,)
+
+
+def _rounded(rate: float) -> float:
+    """Return the nearest of 1, 2, 3 and 5 times a power of ten."""
+    decade = 10.0 ** math.floor(math.log10(rate))
+    near = min((1, 2, 3, 5, 10), key=lambda digit: abs(math.log(rate / (digit * decade))))
+    return float(f"{near * decade:.0e}")
 
 
 def _try(

@@ -163,7 +163,7 @@ class TestTune:
 
         monkeypatch.setattr(study_module, "Study", Pretended)
         monkeypatch.setattr(study_module, "study", study)
-        tuning = tune({"a": dict.fromkeys(ends)}, held_out, (7, 8), quantity=quantity)
+        tuning = tune({"a": dict.fromkeys(ends, make_run())}, held_out, (7, 8), quantity=quantity)
         assert asked == [*((lr, 7) for lr in ends), (0.1, 8), (0.2, 8), (0.4, 8)]
         assert [len(scores) for scores in tuning.scores["a"].values()] == [2, 2, 1, 2, 1]
         assert tuning.chosen("a") == 0.1  # within a standard error of the best
@@ -177,6 +177,64 @@ class TestTune:
         raced, full = ([len(s) for s in t.scores["batch"].values()] for t in tunings)
         assert min(raced) == 1
         assert set(full) == {2}
+
+    @pytest.mark.parametrize(
+        ("best", "rates", "tried"),
+        [
+            (0.2, (0.1, 0.2, 0.5), []),
+            (1e-5, (0.1, 0.3, 1.0), [0.03, 0.01, 0.003]),
+            (0.02, (0.1, 0.3, 1.0), [0.03, 0.01]),
+            (30.0, (0.3, 1.0), [3.0, 10.0, 30.0]),
+            (0.1, (0.02, 0.03, 0.05), [0.1, 0.2]),
+            (7.0, (0.1,), []),
+        ],
+    )
+    @pytest.mark.parametrize("beside", [(), (None,), (0.5,)])
+    def test_ladder_of_rates_grows_until_the_best_is_inside(
+        self, held_out, monkeypatch, best, rates, tried, beside
+    ):
+        def score(_study, key, _quantity):
+            (*_, lr) = key[1] if beside else (key[1],)
+            return np.repeat(-abs(math.log(lr / best)), 2)
+
+        def study(arms, _data, seeds, **_):
+            return study_module.Study({key: [None] * len(seeds) for key in arms}, seeds)
+
+        monkeypatch.setattr(study_module, "_score", score)
+        monkeypatch.setattr(study_module, "study", study)
+        monkeypatch.setattr(study_module.Study, "last", lambda *_: Outcome(np.zeros(2)))
+        ladder = {(*beside, lr) if beside else lr: make_run(lr=lr) for lr in rates}
+        grown = tune({"a": ladder}, held_out, (7, 8), quantity="loss").ladders["a"]
+        assert [*grown] == sorted([*ladder, *((*beside, lr) if beside else lr for lr in tried)])
+        for setting, run in grown.items():
+            assert run == make_run(lr=setting[-1] if beside else setting)
+
+    def test_ladder_grows_in_every_number_of_a_setting_if_it_is_told_how(
+        self, held_out, monkeypatch
+    ):
+        def score(_study, key, _quantity):
+            decay, lr = key[1]
+            return np.repeat(-abs(math.log(lr / 0.3)) - abs(math.log(decay / 1e-5)), 2)
+
+        def run(arm, setting):
+            decay, lr = setting
+            return make_run(arm, lr=lr, weight_decay=decay)
+
+        def study(arms, _data, seeds, **_):
+            return study_module.Study({key: [None] * len(seeds) for key in arms}, seeds)
+
+        monkeypatch.setattr(study_module, "_score", score)
+        monkeypatch.setattr(study_module, "study", study)
+        settings = [(0.0001, 0.1), (0.0001, 0.3), (0.001, 0.3)]
+        ladder = {setting: run("batch", setting) for setting in settings}
+        for told, added in ((None, []), (run, [(1e-5, 0.3), (1e-6, 0.3)])):
+            grown = tune({"batch": ladder}, held_out, (7, 8), "loss", run=told).ladders["batch"]
+            assert [*grown] == sorted([*settings, (0.0001, 1.0), *added])
+            assert all(spec == run("batch", setting) for setting, spec in grown.items())
+
+    def test_ladder_of_something_else_does_not_grow(self, held_out):
+        ladder = {scale: make_run("batch", lr=0.3) for scale in (1.0, 2.0)}
+        assert [*tune({"a": ladder}, held_out, (7, 8), workers=1).ladders["a"]] == [1.0, 2.0]
 
     def test_setting_that_was_given_up_is_not_said_to_diverge(self):
         scores = {"a": {1: np.array([9.0, 9.0]), 2: np.array([1.0])}}

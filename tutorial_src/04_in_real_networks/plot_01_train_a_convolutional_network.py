@@ -61,7 +61,7 @@ RATES = {
 SCALES = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 CONFIG = Config(steps=200, evaluate_every=200, batch_size=64)
 LONG = replace(CONFIG, steps=1720, evaluate_every=1720)  # 2 epochs
-TUNING, JUDGING = range(50, 53), range(230, 235)  # seeds
+TUNING, JUDGING = range(50, 53), range(250, 255)  # seeds
 RESOLUTION = 1 / 4  # decades, of the largest usable rate
 TOLERATED = 5.0  # percentage points
 MATTERS, MATTERS_DECADES = 1.0, 0.5  # percentage points, decades

@@ -61,7 +61,7 @@ RATES = {
     "LN on the stream": (0.01, 0.03, 0.1, 0.3),
     "Peri-LN": (0.03, 0.1, 0.3, 1.0),
 }
-TUNING, JUDGING = range(50, 53), range(230, 235)  # seeds
+TUNING, JUDGING = range(50, 53), range(250, 255)  # seeds
 CONFIG = Config(steps=150, evaluate_every=150, batch_size=128)
 MATTERS, MATTERS_DECADES = 1.0, 0.5  # percentage points, decades
 
@@ -184,7 +184,7 @@ print(judged.table(lambda arm: "{}, {} blocks".format(*arm)))
 # the seeds of the tuning. (Of a rate that is far behind with the first seed there is that seed
 # alone.)
 
-rates = sorted({lr for ladder in RATES.values() for lr in ladder})
+rates = sorted({lr for ladder in tuning.ladders.values() for lr in ladder})
 
 
 def scored(arm, lr):

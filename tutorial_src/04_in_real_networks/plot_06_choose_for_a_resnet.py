@@ -42,7 +42,7 @@ ARMS = {  # by the name on this page: settings of ResidualSpec, rates
     "SkipInit": ({"scaling": "skipinit"}, (0.05, 0.1, 0.2)),
     "none": ({}, (0.02, 0.03, 0.05)),
 }
-TUNING, JUDGING = range(50, 53), range(235, 240)  # seeds
+TUNING, JUDGING = range(50, 53), range(255, 260)  # seeds
 BLOCKS, CHANNELS = 3, 16
 CONFIG = Config(steps=200, evaluate_every=200, batch_size=64)
 MATTERS = 1.0  # percentage points

@@ -57,10 +57,10 @@ from bn_tutorial.networks.examine import examine
 
 NORMS = {"none": None, "LN": "layer", "BN": "batch"}
 RATES = {"none": (0.03, 0.1, 0.3), "LN": (0.1, 0.3, 1.0), "BN": (0.1, 0.3, 1.0)}
-TENT_RATES = (0.1, 1.0, 10.0)
+TENT_RATES = (0.1, 1.0, 10.0, 100.0)
 LARGE, SMALL = 200, 8  # images of a test batch
 STEPS = 300
-TUNING, JUDGING = range(50, 53), range(150, 155)  # seeds
+TUNING, JUDGING = range(50, 53), range(250, 255)  # seeds
 MATTERS = 1.0  # percentage points
 
 data = load().hold_out(5_000)

@@ -68,8 +68,8 @@ ARMS = {  # the normalization, and whether a training batch is mixed
 }
 SHARES = (0.3, 0.7)  # of ones, in each source
 BATCH, STEPS, TESTED = 64, 500, 200
-RATES = (0.03, 0.1, 0.3)
-TUNING, JUDGING = range(50, 53), range(155, 160)  # seeds
+RATES = (0.01, 0.03, 0.1, 0.3, 1.0)
+TUNING, JUDGING = range(50, 53), range(250, 255)  # seeds
 MATTERS = 2.0  # percentage points
 
 data = load().hold_out(5_000)

@@ -58,13 +58,13 @@ ARMS = {  # the normalization, and whether the mean is subtracted
 }
 RATES = {
     "pooled, raw": (0.03, 0.1, 0.3),
-    "masked, raw": (0.3, 1.0, 3.0),
+    "masked, raw": (0.1, 0.3, 1.0, 3.0),
     "pooled, centred": (0.1, 0.3, 1.0),
     "masked, centred": (0.3, 1.0, 3.0),
     "LN, centred": (0.1, 0.3, 1.0),
 }
 BATCH, STEPS, GATHERED = 16, 250, 50
-TUNING, JUDGING = range(50, 53), range(185, 190)  # seeds
+TUNING, JUDGING = range(50, 53), range(250, 255)  # seeds
 MATTERS = 1.0  # percentage points
 
 data = load().hold_out(5_000)

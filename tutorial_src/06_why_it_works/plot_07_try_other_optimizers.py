@@ -66,7 +66,7 @@ SPEC = SteppedSpec(
     init="he",
     config=Config(steps=240, evaluate_every=240, batch_size=128),
 )
-TUNING, JUDGING = range(50, 53), range(180, 185)  # seeds
+TUNING, JUDGING = range(50, 53), range(250, 255)  # seeds
 LEVEL, RESOLUTION = 70.0, 1 / 4  # percent; decades
 MATTERS, MATTERS_DECADES = 0.5, 0.3  # points; decades: a factor of 2
 
