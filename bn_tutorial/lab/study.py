@@ -586,6 +586,38 @@ def judge(
     return Judged(tuning, runs, study(others, data, seeds[:_OTHERS], **options))
 
 
+def without_diverged(
+    judged: Judged[Key, Setting], arms: Iterable[Key], data: Dataset, **options: Any
+) -> Judged[Key, Setting]:
+    """Judge some arms once more, by the seeds with which all of them train.
+
+    A rate at which all tuning seeds train may diverge with another seed, and then there is no
+    accuracy. Leaving that seed out spares the arm that diverged: a page that does so says how often
+    (:meth:`Study.diverged`).
+
+    Parameters
+    ----------
+    judged : Judged
+        What :func:`judge` returned.
+    arms : iterable of Key
+        Those that are compared.
+    data : Dataset
+        As for :func:`judge`.
+    **options
+        As for :func:`bn_tutorial.lab.pool.run_all`.
+
+    Returns
+    -------
+    Judged
+        The runs; nearly all of them are remembered.
+    """
+    arms = tuple(arms)
+    ends = np.array([judged.last(arm).values for arm in arms])
+    seeds = np.array(judged.seeds)[np.isfinite(ends).all(axis=0)].tolist()
+    ladders = {arm: judged.tuning.ladders[arm] for arm in arms}
+    return judge(replace(judged.tuning, ladders=ladders), data, seeds, **options)
+
+
 # ---------------------------------------------------------------------------------------------
 # Limits
 # ---------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from bn_tutorial.lab.study import (
     study,
     table,
     tune,
+    without_diverged,
 )
 
 pytestmark = pytest.mark.usefixtures("store_folder")
@@ -300,6 +301,25 @@ class TestJudge:
             total = sum(shares.values())
             assert outcome.choice == pytest.approx(spread / total if total else 0)
             assert outcome.choice_freedom == 1
+
+    def test_seeds_with_which_an_arm_diverges_are_left_out_for_all(self, held_out):
+        lost = {None: [2], "batch": [4], "layer": [1]}
+        tuning = tune(ladders(), held_out, (7, 8), workers=1)
+        whole = judge(tuning, held_out, (1, 2, 3, 4), workers=1)
+
+        class Unlucky(study_module.Judged):
+            def last(self, arm, quantity="test_accuracy"):
+                found = super().last(arm, quantity)
+                return Outcome(np.where(np.isin(self.seeds, lost[arm]), np.nan, found.values))
+
+        unlucky = Unlucky(whole.tuning, whole.runs, whole.others)
+        for arms, seeds in (((None, "batch"), (1, 3)), (["batch"], (1, 2, 3))):
+            kept = without_diverged(unlucky, arms, held_out, workers=1)
+            assert kept.seeds == seeds
+            assert [*kept.runs.histories] == [*arms]
+            for arm in arms:
+                values = whole.runs.last(arm).values
+                assert kept.last(arm).values.tolist() == [values[seed - 1] for seed in seeds]
 
     def test_table_names_each_arm_with_its_rate_its_accuracy_and_the_remarks(self, held_out):
         tuning = tune(ladders(), held_out, (7, 8), workers=1)

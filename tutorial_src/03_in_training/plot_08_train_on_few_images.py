@@ -52,7 +52,7 @@ the right digit; its unit is the nat.
 **You need** :doc:`how arms are compared fairly <plot_02_raise_the_learning_rate>`.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -67,7 +67,13 @@ from bn_tutorial.lab.figures import (
     new_figure,
 )
 from bn_tutorial.lab.spec import RunSpec
-from bn_tutorial.lab.study import judge, study, table, tune
+from bn_tutorial.lab.study import (
+    judge,
+    study,
+    table,
+    tune,
+    without_diverged,
+)
 from bn_tutorial.lab.training import Config
 
 # %%
@@ -245,11 +251,7 @@ loss_judged = judge(loss_tuning, data, JUDGING_LOSS)
 
 def trained(*keys):
     """Judge some arms by the seeds with which all of them train."""
-    values = np.array([judged.last(key).values for key in keys])
-    sound = np.isfinite(values).all(axis=0)
-    seeds = [seed for seed, ok in zip(JUDGING, sound, strict=True) if ok]
-    some = replace(tuning, ladders={key: ladders[key] for key in keys})
-    return judge(some, data, seeds)  # runs that were kept
+    return without_diverged(judged, keys, data)
 
 
 # %%
