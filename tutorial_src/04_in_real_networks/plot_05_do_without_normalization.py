@@ -107,8 +107,6 @@ evidence = Evidence(
 # %%
 # Each arm and what it may choose
 # -------------------------------
-
-
 # A setting is a learning rate and, of DyT and Derf, the alpha that they start with: three rates are
 # tried at the middle alpha, and three alphas at the middle rate; where the best is the first or the
 # last of them, more beyond it.
