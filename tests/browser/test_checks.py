@@ -15,7 +15,9 @@ BROKEN = """<!doctype html><html lang="en"><title>Broken</title><body><main><h1>
 <table style="width: 500px"><tr><td>cut off</table></div>
 <script>
   console.error("complaint");
-  setTimeout(() => document.querySelector("h1").style.marginTop = "300px", 30);
+  // What moves before it was painted has not moved for anyone.
+  new PerformanceObserver(() => document.querySelector("h1").style.marginTop = "300px")
+    .observe({type: "paint", buffered: true});
   setTimeout(() => { throw new Error("thrown"); }, 1);
 </script></main>"""
 
