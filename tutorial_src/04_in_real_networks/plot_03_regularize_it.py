@@ -165,7 +165,7 @@ for arm in ARMS:
 evidence.save()
 trained = compare(
     "none - 20 percent, training images",
-    judged.last("none", "train_accuracy"),
+    judged.runs.last("none", "train_accuracy"),  # as chosen
     len(JUDGING) * [20.0],
     unit="points",
     smallest=MATTERS,
