@@ -134,9 +134,9 @@ assert np.isfinite(judged.last("BN").values).all()
 
 # %%
 # **Limits.** One small network, a fifth of an epoch, plain gradient descent at a constant rate, no
-# decay and no augmentation; images of digits. GN's groups were not tuned. Without normalization,
-# and with SkipInit, the best rate lies just below those that diverge; how often a new seed does, is
-# in the table. With batches of 2 and 8 the comparison of BN and GN is :doc:`another page's
+# decay and no augmentation; images of digits. GN's groups were not tuned. A rate that trains
+# with the seeds of the tuning may diverge with a new one: how often it did is in the table. With
+# batches of 2 and 8 the comparison of BN and GN is :doc:`another page's
 # <plot_02_shrink_its_batches>`.
 #
 # **Try it.** Add ``"BN on the stream": ({"norm": "batch", "placement": "post"}, (0.1, 0.3, 1.0))``
