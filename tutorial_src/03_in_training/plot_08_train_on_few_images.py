@@ -11,7 +11,7 @@ its training images by heart do better on other images because of it?
 
    BN takes mean and variance from each batch, so that an image is normalized a little differently
    every time. This noise is said to regularize. Now take the mean and variance of the *first* batch
-   and keep them as constants: no noise is left. Both networks learn 1,024 images at the same
+   and keep them as constants: no noise is left. Both networks learn 512 images at the same
    learning rate, the best one for the constants. Which is more accurate on test images, on average
    over four batch sizes?
 
@@ -36,11 +36,11 @@ brings :finding:`parts of 32 - whole batch`.
 .. lead-figure::
 
 **What was done.** ReLU networks with two hidden layers of 100 units and He's initial weights (their
-variance is 2 divided by the number of inputs) learn from 1,024 images.
+variance is 2 divided by the number of inputs) learn from 512 images.
 *Varied:* what is added to the plain network: BN; BN with constants, the mean and variance of the
 first batch, in place of those of each batch; weight decay; dropout. And the batch size: 8, 32, 128
-or all 1,024, and the learning rate.
-*Held fixed:* the images, and for each batch size the number of steps: 1,600, 960, 320 and 120, that
+or all 512, and the learning rate.
+*Held fixed:* the images, and for each batch size the number of steps: 800, 480, 160 and 120, that
 is 12.5, 30, 40 and 120 passes through the images (epochs).
 Settings are chosen on 5,000 other images with 3 seeds; the networks are then compared on 10,000
 test images with 10 new seeds, and 10 others for the loss.
@@ -96,11 +96,11 @@ class Arm:
     dropouts: tuple[float, ...] = (0.0,)  # shares of hidden units
 
 
-IMAGES = 1024
-TUNING, JUDGING = range(50, 53), range(220, 230)  # seeds
-JUDGING_LOSS = range(230, 240)
+IMAGES = 512
+TUNING, JUDGING = range(50, 53), range(270, 280)  # seeds
+JUDGING_LOSS = range(280, 290)
 NETWORK = {"widths": (784, 100, 100, 10), "activation": "relu", "init": "he"}
-STEPS = {8: 1600, 32: 960, 128: 320, IMAGES: 120}  # for each batch size
+STEPS = {8: 800, 32: 480, 128: 160, IMAGES: 120}  # for each batch size
 
 PLAIN_RATES = {
     8: (0.01, 0.03, 0.1, 0.3),
@@ -136,7 +136,7 @@ evidence = Evidence(
     "03_in_training/plot_08_train_on_few_images",
     data=data,
     seeds=JUDGING,
-    horizon="120 to 1,600 steps (12.5 to 120 epochs)",
+    horizon="120 to 800 steps (12.5 to 120 epochs)",
     claims={
         "BN - none, each at its best": "BN ahead of plain, few images",
         "BN - decay, each at its best": "BN ahead of decay, few images",
@@ -144,7 +144,7 @@ evidence = Evidence(
         "loss, none - BN, batches of 8": "BN's loss lower, batches of 8",
         "loss, none - BN, batches of 32": "BN's loss lower, batches of 32",
         "loss, none - BN, batches of 128": "BN's loss lower, batches of 128",
-        "loss, none - BN, batches of 1024": "BN's loss lower, whole set",
+        "loss, none - BN, batches of 512": "BN's loss lower, whole set",
     },
 )
 
@@ -164,7 +164,7 @@ evidence = Evidence(
 # the weights towards zero at each step, and **dropout**, which leaves out a random share of the
 # hidden units at each step.
 #
-# There is one more arm: BN on **parts** of the batch ("ghost batches"). Each step uses all 1,024
+# There is one more arm: BN on **parts** of the batch ("ghost batches"). Each step uses all 512
 # images, so that its gradient has no noise of sampling; but the images are normalized in parts of
 # 8, 32 or 128, each with its own mean and variance. Against BN on the whole batch, this adds the
 # noise of the statistics and nothing else.
@@ -543,7 +543,7 @@ assert min(without) > 95
 #   :finding:`BN - constants, batches of 128`. At the rate of the constants, on the average over the
 #   batch sizes: :finding:`BN at the rate of constants - constants, average`. If the first is clear
 #   and the second is near zero, the lead goes with the larger rate; whether noise helps at that
-#   rate was not tried. (In batches of 1,024, all images, there is no such noise.)
+#   rate was not tried. (In batches of 512, all images, there is no such noise.)
 # - Does noise help? Parts of 32 minus the whole batch, which adds noise only:
 #   :finding:`parts of 32 - whole batch`.
 # - Can it replace other regularization? BN minus weight decay:
@@ -554,7 +554,7 @@ assert min(without) > 95
 #   :finding:`loss, none - BN, batches of 8` in batches of 8 and
 #   :finding:`loss, none - BN, batches of 32` in batches of 32.
 #
-# **Limits.** Small networks without convolutions, 1,024 images of digits, 12.5 to 120 epochs at
+# **Limits.** Small networks without convolutions, 512 images of digits, 12.5 to 120 epochs at
 # constant rates. Two strengths of weight decay and of dropout were tried. With data augmentation,
 # other images or longer training the answers may differ. Seeds at which an arm diverged are left
 # out.
