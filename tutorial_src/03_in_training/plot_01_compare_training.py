@@ -16,9 +16,10 @@ this compares a network that trains with one that hardly does.
 network (four hidden layers of 256 sigmoids, PyTorch's initial weights) was trained twice: without
 batch normalization (BN) and with it. These two are the *arms* of the comparison. Each was trained
 for 5 epochs, half as long as in the notebook, on all 60,000 images, in batches of 128, by plain
-stochastic gradient descent at *one* learning rate, 0.1. A seed decides the initial weights and the order of the images. Both arms share
-it, so each of the 5 seeds gives one paired difference. In brackets above stands a 95 % *interval*:
-where the mean difference over very many seeds, and on other test images, probably lies.
+stochastic gradient descent at *one* learning rate, 0.1. A seed decides the initial weights and the
+order of the images. Both arms share it, so each of the 5 seeds gives one paired difference. In
+brackets above stands a 95 % *interval*: where the mean difference over very many seeds, and on
+other test images, probably lies.
 """
 
 import math
@@ -178,8 +179,8 @@ assert not any(results.diverged(arm) for arm in norms)
 # **Limits.** One network, one learning rate, 5 epochs, images of digits.
 #
 # **Try it.** Change ``lr`` in the settings to 1.0, or ``epochs`` to 20: the network without batch
-# normalization then begins to learn. The checks at the end may then fail, as they should: they guard the words
-# of this page, which hold at 0.1.
+# normalization then begins to learn. The checks at the end may then fail, as they should: they
+# guard the words of this page, which hold at 0.1.
 #
 # Next: :doc:`what the layer computes </derivations/forward>`. Rivals that have a fair chance come
 # when we :doc:`raise the learning rate <plot_02_raise_the_learning_rate>`.

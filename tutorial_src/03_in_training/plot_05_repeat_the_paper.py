@@ -14,8 +14,9 @@ are steadier; for the greater part that is the definition of the layer.
 **What was done.** As the paper says: binary images, three hidden layers of 100 sigmoids each,
 weights from a normal distribution, 60 images a step, test images to judge; without and with batch
 normalization, the two *arms*. Less than a third as long as the paper, 15,000 steps (15 epochs): at
-their end both arms have passed 95 %. As it does not say: plain gradient descent at rate 0.1, weights of standard
-deviation 0.1, pixels of at least half of full ink are ink. 5 seeds that the arms share.
+their end both arms have passed 95 %. As it does not say: plain gradient descent at rate 0.1,
+weights of standard deviation 0.1, pixels of at least half of full ink are ink. 5 seeds that the
+arms share.
 
 **You need** :doc:`the first comparison <plot_01_compare_training>`.
 """
