@@ -76,11 +76,13 @@ def serve(session: nox.Session) -> None:
 def site(session: nox.Session) -> None:
     """Open every page of the built site in Chromium: links, images, accessibility, weight.
 
-    `-- tests/browser/test_race.py` runs some of the tests, one after the other.
+    `-- -k "not axe"` leaves some of the tests out; `-- tests/browser/test_race.py` runs some alone,
+    one after the other.
     """
     install(session, "site")
-    side_by_side = ("tests/browser", "-m", "not timed", "-n", "logical", "--dist", "worksteal")
-    session.run("pytest", *session.posargs or side_by_side)
+    side_by_side = ["tests/browser", "-m", "not timed", "-n", "logical", "--dist", "worksteal"]
+    alone = any(argument.startswith("tests/") for argument in session.posargs)
+    session.run("pytest", *([] if alone else side_by_side), *session.posargs)
 
 
 @nox.session
