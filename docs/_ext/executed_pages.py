@@ -31,14 +31,19 @@ WIDGETS = Path(__file__).with_name("widget_data.py")
 CHECKING = re.compile(r'^\w+ = Checks\("([\w/-]+)"\)$', re.MULTILINE)
 
 
-def prepare(docs: Path, config: Config, sources: Sources, data: str) -> None:
-    """Choose the cache, remove the older ones, and one that is damaged."""
+def mark_of(docs: Path, sources: Sources, data: str) -> str:
+    """Return the fingerprint of all that the results of the pages depend on, their text apart."""
     code = [state.cells_of(page.read_text(encoding="utf-8")) for page in pages_of(docs)]
     if WIDGETS.is_file():
         code.append(WIDGETS.read_text(encoding="utf-8"))  # what they show is checked on the pages
-    pages = docs / "_build" / "executed-pages"
     mark = state.mark_of(code, sources, data)
-    cache = pages / fingerprint.of(mark, fingerprint.versions(*LIBRARIES))[:16]
+    return fingerprint.of(mark, fingerprint.versions(*LIBRARIES))[:16]
+
+
+def prepare(docs: Path, config: Config, mark: str) -> None:
+    """Choose the cache, remove the older ones, and one that is damaged."""
+    pages = docs / "_build" / "executed-pages"
+    cache = pages / mark
     for old in set(pages.glob("*")) - {cache}:
         if old.is_dir():  # a file is the system's, such as .DS_Store
             shutil.rmtree(old)

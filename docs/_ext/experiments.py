@@ -27,6 +27,7 @@ import build_data
 import executed_pages
 import gallery_state as state
 import joblib
+import unchanged
 from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.errors import ConfigError
@@ -66,10 +67,14 @@ def prepare(app: Sphinx, config: Config) -> None:
 
     sources = Sources(docs.parent / "bn_tutorial")
     drawing = SCRAPER.read_text(encoding="utf-8")
+    made_of = unchanged.mark_of(docs.parent, data)
+    same = built.get("made of") == made_of  # then all marks are: to find them takes seconds
     marks = built.get("marks", {})
     for script in chosen:
-        text = (source / f"{script}.py").read_text(encoding="utf-8")
-        mark = fingerprint.of(state.mark_of([text, drawing], sources, data["digest"]), drawing)
+        mark = marks.get(script)
+        if not (same and mark):
+            text = (source / f"{script}.py").read_text(encoding="utf-8")
+            mark = fingerprint.of(state.mark_of([text, drawing], sources, data["digest"]), drawing)
         if only or marks.get(script) != mark or not state.is_current(script, source, gallery):
             state.forget(script, gallery)
         marks[script] = mark
@@ -80,14 +85,17 @@ def prepare(app: Sphinx, config: Config) -> None:
         app.connect("builder-inited", run_two_at_a_time, priority=0)
     # joblib replaces a process that has grown, between two scripts; it need not warn of that.
     warnings.filterwarnings("ignore", "A worker stopped", UserWarning)
+    pages = built.get("pages") if same else None
+    pages = pages or executed_pages.mark_of(docs, sources, data["digest"])
     # Last, so that a build that is killed before it has forgotten too much, not too little.
     kept = {script: marks[script] for script in scripts if script in marks}
-    fingerprint.write_signed(stamp, {"marks": kept, "wishes": wished, "data": data})
+    known = {"marks": kept, "pages": pages, "made of": made_of}
+    fingerprint.write_signed(stamp, {**known, "wishes": wished, "data": data})
     if only:
         pattern = "|".join(re.escape(f"{Path(script)}.py") for script in chosen)
         config.sphinx_gallery_conf["filename_pattern"] = f"({pattern})$"
         config.suppress_warnings.append("image.not_readable")  # figures that nobody drew yet
-    executed_pages.prepare(docs, config, sources, data["digest"])
+    executed_pages.prepare(docs, config, pages)
 
 
 def run_two_at_a_time(app: Sphinx) -> None:

@@ -39,7 +39,8 @@ def prepare(docs):
     def prepare():
         app = SimpleNamespace(config=SimpleNamespace(), srcdir=docs)
         sources = Sources(docs.parent / "bn_tutorial")
-        executed_pages.prepare(docs, app.config, sources, "digits")
+        mark = executed_pages.mark_of(docs, sources, "digits")
+        executed_pages.prepare(docs, app.config, mark)
         return app
 
     return prepare

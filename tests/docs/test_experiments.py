@@ -96,6 +96,7 @@ class Site:
         self.log.write_text("")
         self.monkeypatch.setenv("BN_TUTORIAL_DATASET", dataset)
         self.monkeypatch.setenv("BN_TUTORIAL_ONLY", only)
+        self.monkeypatch.delenv("BN_TUTORIAL_CHECKS", raising=False)  # the last build's
         with pytest.raises(SphinxError) if fails else contextlib.nullcontext():
             app = SphinxTestApp("html", srcdir=self.root / "docs")
             try:
@@ -129,6 +130,18 @@ def test_scripts_run_when_their_code_or_the_data_changed_and_else_not(site):
     assert site.build() == []
     assert site.build(dataset="digits") == ["plot_01_x digits", "plot_01_y digits"]
     assert site.build(dataset="digits") == []
+
+
+def test_build_of_the_same_takes_the_marks_of_the_last_one(site, monkeypatch):
+    site.build()
+    asked = []
+    find = experiments.state.mark_of
+    monkeypatch.setattr(experiments.state, "mark_of", lambda *of: asked.append(of) or find(*of))
+    assert site.build() == []
+    assert not asked
+    site.write("bn_tutorial/a.py", "LEVEL = 2\n")
+    assert site.build() == ["plot_01_x mnist"]
+    assert len(asked) == 3  # two scripts, and the pages
 
 
 def test_edited_comments_and_docstrings_run_nothing(site):
