@@ -337,8 +337,9 @@ print(table(rows, ["rate", "remarks"]))
 # -------
 # All comparisons are paired: at each seed, both networks have the same initial weights and see the
 # images in the same order. So what a seed does to both cancels in the difference. An interval
-# covers the seeds, the test images, and that chance could have chosen other settings. A difference
-# of at least 1 percentage point matters; of the loss, 0.01 nat.
+# covers the seeds, the test images, and that chance could have chosen other settings. Where one of
+# these fails with some seed, as a rate just below those that diverge may, the interval is as wide
+# as that makes it. A difference of at least 1 percentage point matters; of the loss, 0.01 nat.
 
 
 def compare(name, treated, control, **horizon):
