@@ -22,10 +22,10 @@ What does a network learn if the batch betrays what a single image cannot tell?
 
 **In short.** It learns to read the batch. With the statistics of the batch it is right for
 :value:`leaking_batch:.1%` of the images, in evaluation mode for :value:`leaking_eval:.1%`, where
-half would be guessing: a difference of
+guessing gives 50 %: a difference of
 :finding:`batch statistics - evaluation mode, BN`. New running statistics do not mend it
-(:effect:`gathered again - running, BN`). Mixed batches gain
-:finding:`mixed - one source, evaluation mode`.
+(:effect:`gathered again - running, BN`). With mixed batches
+in training, evaluation mode gains :finding:`mixed - one source, evaluation mode`.
 
 .. lead-figure::
 
@@ -176,7 +176,14 @@ with one_thread():
     for arm in ARMS:
         scores = [[score(arm, lr, seed) for seed in TUNING] for lr in RATES]
         chosen[arm] = RATES[choose(np.array(scores))]
-print(table({arm: [rate] for arm, rate in chosen.items()}, ["rate"]))
+rows = {
+    arm: [
+        rate,
+        "at an end of those tried" if rate in (RATES[0], RATES[-1]) else "",
+    ]
+    for arm, rate in chosen.items()
+}
+print(table(rows, ["rate", "remark"]))
 
 # %%
 # Ask in both modes
@@ -235,7 +242,7 @@ for arm, color in zip(ARMS, ("orange", "blue", "green"), strict=True):
     ends = [results[arm, way].mean() for way in WAYS[:2]]
     look = {"color": COLORS[color], "linestyle": LINE_STYLES[color]}
     ax.plot([0, 1], ends, marker=MARKERS[color], label=arm, **look)
-for level, words in ((50, "guessing"), (70, "best for a single image")):
+for level, words in ((50, "guessing"), (70, "one image, at best")):
     ax.axhline(level, color=COLORS["grey"], linewidth=0.8, linestyle="solid")
     ax.text(0.02, level + 0.8, words, fontsize=10)
 ax.set_xticks([0, 1], ["statistics of the batch", "evaluation mode"])
@@ -282,7 +289,8 @@ print(evidence.table())
 # there, because the loss is that of training mode. In evaluation mode the mean is the same for all
 # images, and the message is gone; what the network knows of single images was never trained. With
 # mixed batches the mean says nothing of the source of any one image, and the network learns from
-# the digit. With LN nothing comes from the other images at all: both modes are one function.
+# the digit. (It knows the means of mixed batches; those of one source, in the figure at the left,
+# are others.) With LN nothing comes from the other images at all: both modes are one function.
 #
 # Would one have noticed?
 # -----------------------
@@ -290,6 +298,10 @@ print(evidence.table())
 # training batches, says:
 
 print(report)
+
+# %%
+# What it says of new statistics rests on these 20 batches, each of one source, and so on 20 draws
+# of a source; by chance they may do better. The comparison above has 200.
 
 # %%
 

@@ -267,9 +267,9 @@ figure, (left, ax) = new_figure(
     height=3.6,
     gridspec_kw={"width_ratios": (2, 3)},
     alt="Against the share of units that is dropped: at the left the variance, as a multiple of "
-    "that without dropout, rises on the predicted curve. At the right test accuracy: with dropout "
-    "behind the last batch normalization it stays high; with dropout in front it falls, at a slow "
-    "rate far; beside both, with statistics that were gathered anew.",
+    "that without dropout, rises as predicted, at a slow rate more. At the right test accuracy: "
+    "with dropout behind the last batch normalization it stays high; with dropout in front it "
+    "falls, at a slow rate far; beside both, the same networks with statistics gathered anew.",
 )
 for arm, color in (("in front", "orange"), ("slow", "pink")):
     means = [np.mean(expected[arm, share]) for share in SHARES]
@@ -349,8 +349,10 @@ draw_effects(
 # %%
 # The statistics are wrong by as much as was predicted, everywhere. Whether that costs accuracy is
 # another question: a network whose units are all too small by about the same factor still ranks
-# the digits in much the same way. What the loss says is
-# :finding:`loss, running - gathered, share 0.5`. Dropout after four layers instead of one is more
+# the digits in much the same way. At the slower rate the factor is larger. At the good rate the
+# loss, with running minus with new statistics, is
+# :finding:`loss, running - gathered, share 0.5`; of a slow network the report below tells it.
+# Dropout after four layers instead of one is more
 # noise, too, which may slow a short training down. LN, which has no running variance, minus BN,
 # both with dropout after four layers, is :effect:`LN - in front, share 0.5`.
 #

@@ -27,6 +27,7 @@ seeds; 5 other seeds compare.
 
 import numpy as np
 import torch
+from matplotlib.colors import ListedColormap
 from torch import nn
 from torch.nn.functional import cross_entropy
 
@@ -126,13 +127,14 @@ figure, ax = new_figure(
 )
 picture = frames.cpu().transpose(1, 2)[:, :, 4:24].mean(dim=2)
 picture = torch.where(mask.cpu(), picture, torch.nan)
-ax.imshow(picture, cmap="gray", vmin=0, vmax=1, aspect="auto", rasterized=True)
-ax.set_facecolor(COLORS["orange"])
+look = {"aspect": "auto", "rasterized": True}
+ax.imshow(mask.cpu(), cmap=ListedColormap([COLORS["orange"]]), **look)
+ax.imshow(picture, cmap="gray", vmin=0, vmax=1, **look)
 ax.grid(visible=False)
 ax.set(xlabel="frame", ylabel="sequence", yticks=[])
 
 # %%
-# Each frame is drawn as its mean grey value; padding is orange.
+# Each frame is drawn as the mean grey value of its middle; padding is orange.
 #
 # What do the zeros do to the real frames?
 # ----------------------------------------
@@ -295,7 +297,7 @@ label_lines(ax, gap=0.1)
 # %%
 # At the left lines are predicted from the mean and the variance of all images, and each mark is a
 # batch; at the right each mark is a seed. (The mean grey value is that of whole images, and the
-# middle of a row has more ink: so even centred its zero is not quite the mean.)
+# middle of a row has more ink: so even centred its mean is not zero, and padding moves it.)
 #
 # Compare
 # -------
