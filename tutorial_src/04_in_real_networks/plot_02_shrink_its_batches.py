@@ -21,10 +21,10 @@ hurt?
 
    undecided
       It is tempting to count the images. But the mean of a channel is over all positions of both
-      images, dozens of values and more. That group normalization is ahead here, too, is not shown.
+      images, dozens of values and more. Which of the two is ahead here, these runs do not show.
 
-**In short.** They do not stop it from learning: with batches of two it reaches a test accuracy of
-:value:`bn_2:.0%`. Group normalization in its place changes the accuracy by
+**In short.** Batches of two do not stop the network from learning: with BN it reaches a test
+accuracy of :value:`bn_2:.0%`. Group normalization in its place changes the accuracy by
 :finding:`GN - BN, batches of 2` with batches of two and by :finding:`GN - BN, batches of 8` with
 eight; batch renormalization, which leans on the running statistics, by
 :finding:`renorm - BN, batches of 2` with batches of two.

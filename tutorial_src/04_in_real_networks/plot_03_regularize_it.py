@@ -77,10 +77,10 @@ def run(arm, decay, lr):
 # %%
 # Choose each arm's settings
 # --------------------------
-# From here on, an arm's setting is a strength of weight decay and a learning rate. Of the decay,
-# three rates are tried at the middle strength and three strengths at the middle rate; where the
-# best is the first or the last of them, more beyond it. If two settings cannot be told apart, the
-# one with less decay and the smaller rate is taken.
+# From here on, an arm's setting is a strength of weight decay and a learning rate. For the arm with
+# decay, three rates are tried at the middle strength and three strengths at the middle rate; where
+# the best is the first or the last of them, more beyond it. If two settings cannot be told apart,
+# the one with less decay and the smaller rate is taken.
 
 ladders = {
     arm: {
@@ -175,8 +175,9 @@ assert trained.low > 0  # what has not begun to learn is no control
 # %%
 # **Limits.** One small network, 512 images, 320 steps (40 epochs) at a constant rate; three
 # strengths of decay and one of the shifts. Images of digits. With more of them the differences may
-# be others. Where the plain network knows far from all of its training images (the column
-# *training*), a lead may be due to faster learning.
+# be others. Where a network without BN knows far from all of its training images (the column
+# *training*), a lead of BN may be due to faster learning: what regularizes would not make a network
+# know more of them.
 #
 # **Try it.** Set ``"shift": 1`` or ``"shift": 4``, or give BN a decay, too:
 # ``DECAYS = {"decay": (0.0001, 0.001, 0.01), "BN": (0.0001, 0.001, 0.01)}``.

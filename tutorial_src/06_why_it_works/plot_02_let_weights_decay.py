@@ -180,7 +180,7 @@ print(
 # Is it the product that counts?
 # ------------------------------
 # If so, the rate of the weights may be ten times as large where the decay is a tenth. Without decay
-# the same change of the rate stands beside it.
+# the same change of the rate is made for comparison.
 
 without = study(
     {pair: balanced(pair, decay=False) for pair in (PAIRS[0], PAIRS[2])},
@@ -223,11 +223,15 @@ rows = {
 print(table(rows, [f"rate {rate:g}" for rate in rates]))
 
 # %%
+# If the product alone counted, all numbers on that diagonal would be the same, and a decay of 0.05
+# would do as little harm at rate 1 as at rate 0.1.
+#
 # Which parts should one decay?
 # -----------------------------
 # On few images, where decay is used to regularize. Three rates are tried at the middle strength and
 # three strengths at the middle rate; where the best is the first or the last of them, more beyond
-# it.
+# it. If two settings cannot be told apart, the one with less decay and the smaller rate is taken:
+# so what is chosen may be the smallest that was tried.
 
 
 def run(arm, decay, lr):
@@ -301,15 +305,17 @@ figure, axes = new_figure(
     width=7.2,
     height=7.6,
     height_ratios=(4, 6, 2.4),
-    alt="Above, by how many degrees a step turns the weights, step by step, for three rates of the "
-    "weights whose product with the decay is the same: the lines meet at the predicted angle. "
-    "In the middle, differences of test accuracy with decay on different parts of the network; "
-    "below, differences of test loss.",
+    alt="Above, by how many degrees a step turns the weights, step by step, for three rates of "
+    "the weights whose product with the decay is the same: the lines come together near the "
+    "predicted angle. In the middle, differences of test accuracy with decay on different "
+    "parts of the network; below, differences of test loss.",
 )
 for (rate, strength), color in zip(
     PAIRS, ("green", "orange", "purple"), strict=True
 ):
-    curve = np.mean([run.angle.mean(1) for run in watched[rate, strength]], 0)
+    runs = watched[rate, strength]
+    squares = np.mean([np.square(run.angle).mean(1) for run in runs], 0)
+    curve = np.sqrt(squares)  # over units and seeds
     axes[0].plot(
         np.arange(5, BALANCE.steps, 10),
         np.degrees(curve.reshape(-1, 10).mean(1)),
@@ -326,7 +332,7 @@ axes[0].axhline(
 axes[0].set(yscale="log", xlabel="step", ylabel="angle (degrees)")
 axes[0].set_yticks([0.5, 1, 2, 5], ["0.5", "1", "2", "5"])
 axes[0].minorticks_off()
-axes[0].legend(fontsize=10)
+axes[0].legend(fontsize=10, loc="lower right")
 draw_effects(axes[1], points, unit="points of test accuracy")
 draw_effects(
     axes[2],
@@ -365,10 +371,10 @@ for rate, strength in PAIRS:  # to within a quarter of what one unit predicts
 
 # %%
 # **Limits.** Plain gradient descent at a constant rate: with momentum or Adam the angle is another
-# one. The product 0.005 is larger than in most trainings, so that the balance is reached within 600
-# steps; with smaller ones it takes longer, and until then rate and decay count each for itself.
-# Where the table says that the largest or smallest decay was chosen, a better one may lie beyond.
-# One small network; few images of digits.
+# one. The product 0.005 is larger than in most trainings, so that the balance is nearly reached
+# within 600 steps; with smaller ones it takes longer, and until then rate and decay count each for
+# itself. Where the table says that the largest or smallest decay was chosen, a better one may lie
+# beyond. One small network; few images of digits.
 #
 # **Try it.** Set ``PAIRS = ((0.1, 0.01), (0.25, 0.004), (1.0, 0.001))`` and ``PRODUCT = 0.001``:
 # the balance is not reached, and the lines do not meet.

@@ -220,9 +220,10 @@ figure, axes = new_figure(
     height=8.2,
     height_ratios=(4, 5, 2.6),
     alt="Above, how far the means of units move from step to step, logarithmic, for four arms: "
-    "lines of batch normalization with noise lie above the line of the plain network. In the "
-    "middle, differences of test accuracy between arms with and without noise. Below, how much "
-    "more than in the plain network the distributions shift, in decades.",
+    "lines of batch normalization with noise lie above the line of the plain network from the "
+    "first steps on, that without noise below. In the middle, differences of test accuracy "
+    "between arms with and without noise. Below, how much more than in the plain network the "
+    "distributions shift, in decades.",
 )
 COLOR = {"none": "blue", "BN": "orange"}
 STROKES = {0.0: "solid", 0.5: "dashed", 1.0: "dotted"}
@@ -252,10 +253,10 @@ for ax in axes[1:]:
 # network :finding:`none - noisy none, size 1.0`. And where both have the same noise, BN minus none
 # is :finding:`noisy BN - noisy none, size 0.5` and :finding:`noisy BN - noisy none, size 1.0`.
 #
-# Noise is not all that one may mean by shift. It comes and goes at every step, where the layers
-# before drift; and the next BN takes away again what of it is the same for all images, as far as
-# the ReLU between them lets it. Noise may also do harm of its own, so that its cost does not say
-# what steadiness is worth.
+# Noise is not all that one may mean by shift. It comes and goes at every step, whereas the layers
+# before drift slowly; and the next BN takes away again what of it is the same for all images, as
+# far as the ReLU between them lets it. Noise may also do harm of its own, so that its cost does not
+# say what steadiness is worth.
 
 # %%
 # Shift as its critics define it
@@ -265,7 +266,7 @@ for ax in axes[1:]:
 # have moved, it would be another, :math:`G'_i`, although the images are the same, and so are the
 # layer and those behind it. How far apart the two are is the shift that the layer has to cope with.
 # They take the length of the difference, and the cosine of the angle. A gradient has a unit,
-# though: with BN it is the longer, the shorter the weights are (:eq:`id-gradient-scale`). So here
+# though: with BN it is the longer, the shorter the weights are, :eq:`id-gradient-scale`. So here
 # the length is compared with that of the gradient:
 #
 # .. math::
@@ -373,10 +374,9 @@ for ax, shown, unit in zip(
 # they shift less, it may be. But that is then no evidence of a cause either: a loss that is
 # smoother along a step (:doc:`measured next <plot_04_measure_the_smoothness>`) has gradients that
 # change less, whatever the distributions do. So in gradients the idea of steady distributions and
-# that of a smooth loss, which the critics put in its place, are hard to tell apart. The noise shows
-# that the two kinds of shift are not one: the distributions of noisy BN shift more from step to
-# step than those of the plain network, and its gradients do what the third number of each kind
-# says.
+# that of a smooth loss, which the critics put in its place, are hard to tell apart. Nor need the
+# two kinds of shift go together: the distributions of noisy BN shift more from step to step than
+# those of the plain network; whether its gradients shift less, the third number of each kind says.
 
 # fold: keep the numbers, check what the words claim
 evidence.note(seeds=len(JUDGING), images=LOOKED_AT)

@@ -8,7 +8,7 @@ they were drawn? And is that due to batch normalization (BN), or to any two numb
 **In short.** Gamma and beta minus the output layer, which has about as many parameters, are
 :finding:`gamma and beta - output`; minus two random incoming weights of each unit, exactly as many,
 :finding:`gamma and beta - two weights`; minus gamma and beta behind constants, so without a batch,
-:finding:`gamma and beta - behind constants`. But all weights together beat gamma, beta and the
+:finding:`gamma and beta - behind constants`. But all parameters together beat gamma, beta and the
 output by :finding:`all - gamma, beta and output`: they are no substitute for learning the weights.
 
 .. lead-figure::
@@ -218,13 +218,14 @@ rows = {
 print(table(rows, ["near zero", "10th percentile", "median", "90th"]))
 
 # %%
+# Of all gammas of this network :value:`near_zero:.0%` were near zero.
 
 # fold: draw the gammas
 figure, ax = new_figure(
     width=7.2,
     height=2.8,
     alt="The gammas of each of the four layers as dots, after training only gamma and beta: they "
-    "spread widely around their start at one, some to below zero.",
+    "spread widely, some above their start at one, many below it, some below zero.",
 )
 for row, values in enumerate(gammas.values()):
     ax.plot(
@@ -256,12 +257,11 @@ assert count(ARMS["gamma and beta"]) == count(ARMS["two weights"])
 assert evidence.effects["all - gamma, beta and output"].low > MATTERS
 
 # %%
-# In this network :value:`near_zero:.0%` of them were near zero.
-#
-# **Limits.** One small perceptron, 0.7 epochs, three rates for each arm: where the table says that
-# the first or last of them was chosen, a better one may lie beyond. The width was not varied, and
-# what few parameters can learn will depend on it. The two weights of a unit are drawn from all its
-# inputs, in the first layer also from pixels at the border that are always blank and cannot help.
+# **Limits.** One small perceptron, 0.7 epochs, three rates for each arm, and more where the best
+# was the first or the last: where the table says so still, a better one may lie beyond. The width
+# was not varied, and what few parameters can learn will depend on it. The two weights of a unit are
+# drawn from all its inputs, in the first layer also from pixels at the border that are always blank
+# and cannot help.
 #
 # **Try it.** Double the width: ``WIDTHS = (784, 128, 128, 128, 128, 10)``. Whose lead grows?
 #

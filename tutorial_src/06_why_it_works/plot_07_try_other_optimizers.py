@@ -7,7 +7,8 @@ Momentum, Adam and a warm-up of the rate are said to do such things, too. Do the
 
 **In short.** BN with plain descent, minus a network without it, is
 :finding:`BN - none with momentum` where that has momentum, :finding:`BN - none with Adam` with Adam
-and :finding:`BN - none with warm-up` with a warm-up. Where both have the same, BN minus none is
+and :finding:`BN - none with warm-up` with a warm-up; with plain descent in both it is
+:finding:`BN - none, plain`. Where both have the same, BN minus none is
 :finding:`BN - none, momentum`, :finding:`BN - none, Adam` and :finding:`BN - none, warm-up`. Its
 largest usable rate minus that of the plain network is :finding:`largest rate, BN - none, plain`; a
 warm-up alone changes the latter's by :finding:`largest rate, none, warm-up - plain`.
@@ -110,7 +111,7 @@ judged = judge(tuning, data, JUDGING)
 print(judged.table(", ".join))
 
 # %%
-# Does BN still lead? And what do they bring each other?
+# Does BN still lead? And what does an optimizer bring, with BN and without?
 
 
 def compare(name, treated, control):
@@ -236,10 +237,10 @@ assert evidence.effects["largest rate, BN - none, plain"].low > 0
 
 # %%
 # **Limits.** One small perceptron with good weights, 0.6 epochs. Three rates were tried for each
-# arm: where the table says that the first or last of them was chosen, a better one may lie beyond,
-# for BN as for its rivals. Adam's memories (0.9 and 0.999), the momentum and the length of the
-# warm-up were not tuned. That a network does not diverge at a rate does not say that it is best
-# used so.
+# arm, and more where the best was the first or the last: where the table says so still, a better
+# one may lie beyond, for BN as for its rivals. Adam's memories (0.9 and 0.999), the momentum and
+# the length of the warm-up were not tuned. That a network does not diverge at a rate does not say
+# that it is best used so.
 #
 # **Try it.** Give Adam a warm-up, too: ``"Adam, warm-up": {"adam": True, "warm_up": 80}`` in
 # ``OPTIMIZERS``, and its rates in ``RATES``.
