@@ -1,4 +1,4 @@
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -139,7 +139,12 @@ def test_long_texts_are_broken_and_none_sticks_out():
 
 
 @pytest.mark.parametrize(
-    "name", ["a name that would take half of the width", "BN - GN, standardized weights, deep"]
+    "name",
+    [
+        "a name that would take half of the width",
+        "BN - GN, standardized weights, deep",
+        "normalization - MMMM MMMM, gamma",
+    ],
 )
 @pytest.mark.parametrize("treated", [[3.0, 4.0], [-1.1, -1.3, -0.8, -1.2, -0.9]])
 def test_effects_are_named_above_their_rows_and_their_verdicts_stand_there_too(name, treated):
@@ -160,6 +165,16 @@ def test_effects_are_named_above_their_rows_and_their_verdicts_stand_there_too(n
         assert text.get_window_extent().y0 > ax.transData.transform((0, text.xy[1]))[1]
     assert not any(label.get_visible() for label in ax.get_yticklabels())
     assert ax.get_window_extent().width > 0.9 * figure.bbox.width  # the bars have all of it
+    boxes = [text.get_window_extent() for text in ax.texts]
+    assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
+
+
+def test_verdict_stands_in_the_line_of_a_name_that_leaves_room_for_it():
+    effects = [compare("gathered - running, share 0.1", [3, 4], [0, 0], unit="points", smallest=1)]
+    figure, ax = figures.new_figure(alt="A row of an effect, nothing more.")
+    figures.draw_effects(ax, effects)
+    layouts.narrow(figure)
+    assert "\n" not in ax.texts[0].get_text()
 
 
 def test_names_of_shared_rows_stand_in_each_panel_in_their_colours():
