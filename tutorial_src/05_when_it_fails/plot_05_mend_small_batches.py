@@ -9,12 +9,11 @@ small batches?
 **In short.** Accumulation alone does not do what the others do: over 16 pairs it changes the
 accuracy of BN on pairs by :finding:`accumulated - BN`, because each pair is still normalized by
 itself. With statistics of all 16 pairs, found in a pass of their own, it gains
-:finding:`two passes - accumulated`; the accuracy with 32 images at once, the best that accumulation
-can give, minus that with two passes is :finding:`whole - two passes`. With a step for each pair
-there is a gain over BN, too, if mean and variance do not come from the pair alone: from the last 16
-pairs, :finding:`gathered - BN`; from 1,024 images before the first step, frozen,
-:finding:`frozen - BN`; from single images (group normalization, GN), :finding:`GN - BN`. Batch
-renormalization gains :finding:`renorm - BN`.
+:finding:`two passes - accumulated`; 32 images at once, the best that accumulation can give, minus
+two passes is :finding:`whole - two passes`. With a step for each pair, too, statistics that do not
+come from the pair alone gain over BN: from the last 16 pairs, :finding:`gathered - BN`; from 1,024
+images before the first step, frozen, :finding:`frozen - BN`; from single images (group
+normalization, GN), :finding:`GN - BN`. Batch renormalization gains :finding:`renorm - BN`.
 
 .. lead-figure::
 
