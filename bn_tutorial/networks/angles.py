@@ -9,7 +9,7 @@ import math
 
 
 def relu_cosine(cosine: float) -> float:
-    """Give the cosine between two samples behind a layer with ReLU (:eq:`eq-relu-cosine`).
+    """Give the cosine between two samples behind a layer with ReLU, :eq:`eq-relu-cosine`.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ def relu_cosine(cosine: float) -> float:
 
 
 def stable_rank(cosine: float, m: int) -> float:
-    """Give the stable rank of m samples of one length at one angle (:eq:`eq-stable-rank`).
+    """Give the stable rank of m samples of one length at one angle, :eq:`eq-stable-rank`.
 
     The sum of the squared singular values over the greatest of them: m where the samples are at
     right angles to each other, 1 where they all point the same way.

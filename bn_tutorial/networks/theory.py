@@ -15,7 +15,7 @@ from bn_tutorial.scratch.arrays import Array
 
 
 def signal_gain(slope: float, fan: int, weight_var: float) -> float:
-    """Give the factor by which one layer multiplies the signal (:eq:`eq-signal-gain`).
+    """Give the factor by which one layer multiplies the signal, :eq:`eq-signal-gain`.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ def signal_gain(slope: float, fan: int, weight_var: float) -> float:
 
 
 def gradient_growth(activation: Callable[[Array], Array], slope: Callable[[Array], Array]) -> float:
-    """Give the growth of the squared gradient in a layer with a large batch (:eq:`eq-growth`).
+    """Give the growth of the squared gradient in a layer with a large batch, :eq:`eq-growth`.
 
     By so much, at least one, a layer with batch normalization multiplies the squared norm of the
     gradient on its way back. The activation and its derivative take an ndarray to one of its shape.
@@ -68,7 +68,7 @@ def gradient_growth(activation: Callable[[Array], Array], slope: Callable[[Array
 
 
 def gradient_growth_linear(m: int) -> float:
-    """Give :func:`gradient_growth` without activations, for m samples (:eq:`eq-growth-linear`).
+    """Give :func:`gradient_growth` without activations, for m samples, :eq:`eq-growth-linear`.
 
     Raises
     ------
@@ -87,7 +87,7 @@ def gradient_growth_linear(m: int) -> float:
 
 
 def gradient_growth_relu(m: int) -> float:
-    """Give :func:`gradient_growth` with ReLU, for m samples (:eq:`eq-growth-relu`).
+    """Give :func:`gradient_growth` with ReLU, for m samples, :eq:`eq-growth-relu`.
 
     With m it tends to :func:`gradient_growth`; errors are those of :func:`gradient_growth_linear`.
 
@@ -110,7 +110,7 @@ def gradient_growth_relu(m: int) -> float:
 def stream_square(blocks: int) -> Array:
     """Give the mean square of a residual stream that each branch is normalized from.
 
-    That is ``x + f(norm(x))``, with a branch that keeps the mean square (:eq:`eq-stream-square`).
+    That is ``x + f(norm(x))``, with a branch that keeps the mean square, :eq:`eq-stream-square`.
 
     Parameters
     ----------
@@ -136,8 +136,8 @@ def stream_square(blocks: int) -> Array:
 def stream_variance(blocks: int) -> Array:
     """Give the part of :func:`stream_square` that differs between samples, for batch normalization.
 
-    Behind a ReLU a share of 1/pi of the mean square is the same for all samples
-    (:eq:`eq-stream-variance`).
+    Behind a ReLU a share of 1/pi of the mean square is the same for all samples,
+    :eq:`eq-stream-variance`.
 
     Examples
     --------
@@ -163,7 +163,7 @@ def stream_gradient(divided: Array) -> Array:
     Returns
     -------
     ndarray, shape (blocks + 1,)
-        At the same places, relative to the last (:eq:`eq-stream-gradient`).
+        At the same places, relative to the last, :eq:`eq-stream-gradient`.
 
     Examples
     --------

@@ -20,7 +20,7 @@ def fold(
     transpose: bool = False,
     groups: int = 1,
 ) -> tuple[Array, Array]:
-    r"""Fold a normalization into the layer before it (:eq:`eq-fold-weight`, :eq:`eq-fold-bias`).
+    r"""Fold a normalization into the layer before it, :eq:`eq-fold-weight` and :eq:`eq-fold-bias`.
 
     .. math:: W' = \gamma \bar r \, W, \qquad b' = \gamma \bar r \, (b - \bar\mu) + \beta
 

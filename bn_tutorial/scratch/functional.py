@@ -137,7 +137,7 @@ def batch_norm_backward_by_steps(dy: Array, cache: Cache) -> tuple[Array, Array,
 
 
 def batch_norm_backward(dy: Array, cache: Cache) -> tuple[Array, Array, Array]:
-    """Give the gradients of :func:`batch_norm_forward` in closed form (:eq:`eq-dx`).
+    """Give the gradients of :func:`batch_norm_forward` in closed form, :eq:`eq-dx`.
 
     Parameters
     ----------
@@ -189,7 +189,7 @@ def batch_norm_eval_forward(
     *,
     eps: float = 1e-5,
 ) -> tuple[Array, Cache]:
-    """Normalize each channel with given statistics: evaluation mode (:eq:`eq-y-eval`).
+    """Normalize each channel with given statistics: evaluation mode, :eq:`eq-y-eval`.
 
     As :func:`batch_norm_forward`, for :func:`batch_norm_eval_backward`; one sample is enough.
 
@@ -214,7 +214,7 @@ def batch_norm_eval_forward(
 
 
 def batch_norm_eval_backward(dy: Array, cache: Cache) -> tuple[Array, Array, Array]:
-    """Give the gradients of :func:`batch_norm_eval_forward` (:eq:`eq-dx-eval`).
+    """Give the gradients of :func:`batch_norm_eval_forward`, :eq:`eq-dx-eval`.
 
     As :func:`batch_norm_backward`, but the statistics are constants: no sample reaches another, and
     the two sums are gone. The training formula in evaluation mode is a common error.
@@ -245,8 +245,8 @@ def batch_norm_double_backward(
     Returns
     -------
     grad_dy, grad_x, grad_gamma : ndarray, shapes of x, x and (C,)
-        With respect to dy (:eq:`eq-double-dy`), to x (:eq:`eq-double-x`) and to gamma
-        (:eq:`eq-double-gamma`).
+        With respect to dy, :eq:`eq-double-dy`, to x, :eq:`eq-double-x`, and to gamma,
+        :eq:`eq-double-gamma`.
     """
     dy = check_upstream(dy, cache.xhat)
     ddx = check_upstream(ddx, cache.xhat, "ddx")

@@ -42,7 +42,7 @@ class Comparison:
 def numerical_gradient(
     f: Callable[[Array], npt.ArrayLike], x: Array, dy: npt.ArrayLike, step: float | None = None
 ) -> Array:
-    """Differentiate ``sum(dy * f(x))`` by central differences (:eq:`eq-central-difference`).
+    """Differentiate ``sum(dy * f(x))`` by central differences, :eq:`eq-central-difference`.
 
     Parameters
     ----------

@@ -83,7 +83,7 @@ def moments(x: Array, axes: Axes, dtype: npt.DTypeLike | None = None) -> Moments
 
 
 def merge(a: Moments, b: Moments) -> Moments:
-    r"""Describe the values of ``a`` and ``b`` together (:eq:`eq-merge-mean`, :eq:`eq-merge-m2`).
+    r"""Describe the values of ``a`` and ``b`` together, :eq:`eq-merge-mean` and :eq:`eq-merge-m2`.
 
     Up to rounding it is what :func:`moments` gives for all values at once [chan1983m]_. Unequal
     shapes are refused, and two descriptions of no values.
@@ -115,7 +115,7 @@ def merge(a: Moments, b: Moments) -> Moments:
 
 
 def unbiased(var: Array, count: float) -> Array:
-    """Turn a biased variance, of two values or more, into an unbiased one (:eq:`eq-unbiased`).
+    """Turn a biased variance, of two values or more, into an unbiased one, :eq:`eq-unbiased`.
 
     Examples
     --------
@@ -130,7 +130,7 @@ def unbiased(var: Array, count: float) -> Array:
 
 
 def running_average(old: Array, new: Array, momentum: float) -> Array:
-    """Move an average towards the statistic of this batch (:eq:`eq-running`).
+    """Move an average towards the statistic of this batch, :eq:`eq-running`.
 
     ``momentum``, in [0, 1], is the weight of the *new* value: PyTorch's convention. Keras and Flax
     call the weight of the old value momentum.

@@ -53,7 +53,7 @@ class Cache(NamedTuple):
 
 
 def center(x: Array, axes: Axes) -> tuple[Array, Array]:
-    """Return the mean over ``axes`` and ``x`` without it (:eq:`eq-mean`, :eq:`eq-center`).
+    """Return the mean over ``axes`` and ``x`` without it, :eq:`eq-mean` and :eq:`eq-center`.
 
     Examples
     --------
@@ -75,7 +75,7 @@ def center(x: Array, axes: Axes) -> tuple[Array, Array]:
 
 
 def standardize(x: Array, axes: Axes, eps: float) -> tuple[Array, Array, Array, Array]:
-    """Give ``x`` mean zero and variance one over ``axes`` (:eq:`eq-xhat`).
+    """Give ``x`` mean zero and variance one over ``axes``, :eq:`eq-xhat`.
 
     It takes what :func:`normalize_forward` takes, and returns the xhat, r, mu and var of the cache.
 
@@ -109,7 +109,7 @@ def standardize(x: Array, axes: Axes, eps: float) -> tuple[Array, Array, Array, 
 
 
 def standardize_backward(dxhat: Array, xhat: Array, r: Array, axes: Axes) -> Array:
-    """Turn the gradient of the standardized input into that of the input (:eq:`eq-dx-axes`)."""
+    """Turn the gradient of the standardized input into that of the input, :eq:`eq-dx-axes`."""
     m = count(xhat, axes)
     along_ones = sum_over(dxhat, axes) / m
     along_xhat = sum_of_products(dxhat, xhat, axes) / m
@@ -125,7 +125,7 @@ def standardize_backward(dxhat: Array, xhat: Array, r: Array, axes: Axes) -> Arr
 def normalize_forward(
     x: Array, gamma: Array, beta: Array, *, axes: Axes, eps: float
 ) -> tuple[Array, Cache]:
-    """Standardize over ``axes``, then scale and shift (:eq:`eq-y`).
+    """Standardize over ``axes``, then scale and shift, :eq:`eq-y`.
 
     Parameters
     ----------
@@ -179,7 +179,7 @@ def normalize_backward(dy: Array, cache: Cache) -> tuple[Array, Array, Array]:
 
 
 def rms_forward(x: Array, gamma: Array, *, axes: Axes, eps: float) -> tuple[Array, Cache]:
-    """Divide by the root mean square over ``axes``, then scale (:eq:`eq-rms`).
+    """Divide by the root mean square over ``axes``, then scale, :eq:`eq-rms`.
 
     As :func:`normalize_forward`, but nothing is centered or shifted: the cache's ``mu`` is zero,
     its ``var`` the mean square.
@@ -199,7 +199,7 @@ def rms_forward(x: Array, gamma: Array, *, axes: Axes, eps: float) -> tuple[Arra
 
 
 def rms_backward(dy: Array, cache: Cache) -> tuple[Array, Array]:
-    """Give dx and dgamma through :func:`rms_forward` (:eq:`eq-dx-rms`).
+    """Give dx and dgamma through :func:`rms_forward`, :eq:`eq-dx-rms`.
 
     As :func:`normalize_backward`; there is no dbeta.
     """

@@ -36,7 +36,7 @@ rng = np.random.default_rng(0)
 # The steps
 # ---------
 # A batch is a table: a row for each sample, a column for each feature. Each column gets a mean and
-# a variance of its own, taken down the rows (:eq:`eq-mean`, :eq:`eq-variance`). The small ``eps``
+# a variance of its own, taken down the rows, :eq:`eq-mean` and :eq:`eq-variance`. The small ``eps``
 # keeps a column of equal numbers from a division by zero.
 
 x = rng.normal(mean, spread, size=(samples, features))

@@ -74,7 +74,7 @@ upstream = {"random": rng.normal(size=shape), "ones": np.ones(shape)}
 # %%
 # The error of a gradient
 # -----------------------
-# Central differences (:eq:`eq-central-difference`) do not use our formula: they move each input a
+# Central differences, :eq:`eq-central-difference`, do not use our formula: they move each input a
 # little and see how the output changes. The error of a formula is its greatest distance from them,
 # relative to the greatest gradient (to one, where that is smaller than one).
 

@@ -165,7 +165,9 @@ ax.plot(
 )
 ax.set(yscale="log", xlabel="block", xlim=(1, BLOCKS))
 ax.set_ylabel("gradient, relative to the last")
-ax.legend(loc="upper right", fontsize=10)
+figure.legend(
+    *ax.get_legend_handles_labels(), loc="outside upper left", ncols=3
+)
 
 # %%
 # Tune each arm at each depth
@@ -267,7 +269,9 @@ ticks = (2, 3, 5, 7, 10, 15, 20, 30, 50, 90)
 ticks = [tick for tick in ticks if low / 1.2 < tick < high * 1.2]
 ax.set_xticks(ticks, [f"{tick}" for tick in ticks])
 ax.minorticks_off()
-ax.legend(loc="lower right")
+figure.legend(
+    *ax.get_legend_handles_labels(), loc="outside upper left", ncols=2
+)
 
 # %%
 

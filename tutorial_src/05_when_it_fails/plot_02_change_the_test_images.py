@@ -341,7 +341,7 @@ draw_effects(
 
 # %%
 # A change of brightness or contrast is, up to clipping, a shift and a scale of all inputs, and that
-# is what a mean and a variance take away again (:eq:`eq-xhat`). A digit that has moved has the same
+# is what a mean and a variance take away again, :eq:`eq-xhat`. A digit that has moved has the same
 # grey values in other places: no mean tells that, and batch statistics change the accuracy by
 # :effect:`batch of 200 - running, shift`. Noise and blur change means and variances, too, and that
 # part can be taken away; what they hide in a single image stays hidden. The mean of a batch of one

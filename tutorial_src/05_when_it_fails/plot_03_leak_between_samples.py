@@ -283,8 +283,8 @@ compare(
 print(evidence.table())
 
 # %%
-# Where is the leak? The mean of a unit over the batch says how many ones are in it
-# (:eq:`eq-mean`), and the layer subtracts it from every image. So a zero among many ones becomes
+# Where is the leak? The mean of a unit over the batch says how many ones are in it,
+# :eq:`eq-mean`, and the layer subtracts it from every image. So a zero among many ones becomes
 # another vector than a zero among few, and the next map can tell them apart. The gradient leads
 # there, because the loss is that of training mode. In evaluation mode the mean is the same for all
 # images, and the message is gone; what the network knows of single images was never trained. With

@@ -139,8 +139,8 @@ def look(model, _=None):
 # %%
 # In whose units?
 # ---------------
-# Multiply the weights in front of BN by ten. The network computes the same
-# (:eq:`id-scale-invariance`), so nothing has become smoother or less smooth. But to turn these
+# Multiply the weights in front of BN by ten. The network computes the same,
+# :eq:`id-scale-invariance`, so nothing has become smoother or less smooth. But to turn these
 # weights as far as before one must now go ten times as far, and along them the curvature is a
 # hundredth. The largest of all curvatures is then that of other parameters, which are as long as
 # before; it falls by a factor of :value:`fall:.1f`. So the raw number compares lengths of weights

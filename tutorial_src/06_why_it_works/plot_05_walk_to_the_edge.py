@@ -343,8 +343,8 @@ axes[1].tick_params(axis="y", labelsize=10)
 # Both networks survive a start that is too sharp for a parabola: the largest rate is above the one
 # that it predicts by :effect:`largest rate - predicted, none` without BN and by
 # :effect:`largest rate - predicted, BN` with BN. What lets BN survive the sharper one, this page
-# does not say. One way is proved: a step that is too large makes the weights in front of BN longer
-# (:eq:`id-growth`), and so the raw loss flatter. Whether that happens in the first steps was not
+# does not say. One way is proved: a step that is too large makes the weights in front of BN longer,
+# :eq:`id-growth`, and so the raw loss flatter. Whether that happens in the first steps was not
 # measured; between the two rates, at the end, it explains very little.
 
 # fold: draw all effects
