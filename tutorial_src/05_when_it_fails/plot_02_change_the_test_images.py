@@ -23,11 +23,10 @@ test images do better?
 
 **In short.** Statistics of test batches of 200, in the place of running ones, raise the accuracy by
 :finding:`batch of 200 - running, average`, averaged over six corruptions. With running statistics,
-BN minus the same network without it is :finding:`BN - none, average`. Smaller batches gain
-less: 8 images instead of 200 change the accuracy by :effect:`batch of 8 - batch of 200, average`.
-And the batches must be mixed: sorted by class instead, they change it by
-:effect:`sorted - batch of 200, average`. With mixed batches of 200, letting gamma and beta adapt,
-too (TENT), changes it by :finding:`TENT - batch of 200, average`.
+BN minus the same network without it is :finding:`BN - none, average`. The batches must be large and
+mixed: 8 images instead of 200 change the accuracy by :effect:`batch of 8 - batch of 200, average`;
+200 that are sorted by class by :effect:`sorted - batch of 200, average`. If on mixed ones gamma and
+beta adapt, too (TENT), that changes it by :finding:`TENT - batch of 200, average`.
 
 .. lead-figure::
 
