@@ -221,11 +221,11 @@ draw_effects(
 # ------------------------------------------------
 # With the layer before the nonlinearity they are the same function, and the same gradients lead
 # them the same way. All that differs is rounding: a sum that was rounded with the bias is not quite
-# the one that was rounded without it. With ReLU the difference grows: where an input is almost zero,
-# rounding decides on which side of the kink it lies; there the slope jumps from 0 to 1, so that the
-# gradient differs, and later steps multiply the difference. With sigmoids, which have no kink, it
-# stays much smaller. What is left at the end is no effect of the bias, but one could take it for
-# one.
+# the one that was rounded without it. With ReLU the difference grows: where an input is almost
+# zero, rounding decides on which side of the kink it lies; there the slope jumps from 0 to 1, so
+# that the gradient differs, and later steps multiply the difference. With sigmoids, which have no
+# kink, it stays much smaller. What is left at the end is no effect of the bias, but one could take
+# it for one.
 
 # fold: draw how far the losses with and without bias are apart
 figure, axes = new_figure(
