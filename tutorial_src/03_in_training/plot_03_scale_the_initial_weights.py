@@ -65,7 +65,7 @@ smallest_decades, smallest_points = 0.5, 1.0
 # ----------------------------------------
 # A factor on the weights in front of batch normalization multiplies the deviations from the mean
 # and the standard deviation alike, and cancels. Only the small constant under the root prevents
-# that: compared with the variance, it is as large as the inverse square of the factor. Below are
+# that: relative to the variance it grows as the inverse square of the factor. Below are
 # the logits (the outputs before the softmax) of the untrained network, compared with those at
 # factor 1 and without the constant.
 
@@ -193,7 +193,7 @@ figure, (reach, span) = new_figure(
     height=3.4,
     alt="Two panels. Test error, logarithmic, against the factor on the weights: without batch "
     "normalization low only just below and at factor one, with it lowest near factor one and "
-    "rising slowly at both ends. Decades of harmless factors against the points that they may "
+    "rising at both ends. Decades of harmless factors against the points that they may "
     "cost: more with batch normalization at every tolerance.",
 )
 for arm, color in zip(norms, ("blue", "orange"), strict=True):
@@ -282,7 +282,9 @@ growth.set(title="factor afterwards", xlabel="factor before", yscale="log")
 plain.set(title="test accuracy (%)", xlabel="learning rate")
 effective.set(title="test accuracy (%)", xlabel="effective rate")
 growth.legend(fontsize=10)
-plain.legend(fontsize=10)
+figure.legend(
+    *plain.get_legend_handles_labels(), loc="outside upper right", ncols=3
+)
 
 # %%
 # Does a learning rate for each factor rescue the network without batch normalization? The best mean

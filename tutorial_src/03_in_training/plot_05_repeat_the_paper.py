@@ -157,22 +157,15 @@ evidence.compare(
     smallest=smallest_growth,
 )
 print(evidence.table())
-seconds = {
-    arm: np.mean([h.seconds for h in results.histories[arm]]) / steps
-    for arm in arms
-}
 wide = norm.ppf(0.85) - norm.ppf(0.15)  # the band of a standard normal input
 rows = {
     arm: [
         to_level[arm].mean(),
-        seconds[arm] * to_level[arm].mean(),
         width[arm][:, 0].mean(),
     ]
     for arm in arms
 }
-print(
-    table(rows, columns=["steps to 90 %", "seconds to 90 %", "band at first"])
-)
+print(table(rows, columns=["steps to 90 %", f"band after {every} steps"]))
 print(f"band of a standard normal input: {wide:.2f}")
 
 # %%
@@ -180,8 +173,8 @@ print(f"band of a standard normal input: {wide:.2f}")
 # At the end the lead is smaller. And what is steady with batch normalization is where the inputs
 # lie and how widely they spread. That follows from the definition: the layer subtracts the mean and
 # sets the width, at first to that of a distribution of variance one; afterwards only beta, gamma
-# and the shape can move them. (The lines shake because the running averages do: each remembers only
-# the last batches.)
+# and the shape can move them. (With it the running averages shake, too: each remembers only the
+# last batches.)
 #
 # Gather the statistics as the paper does
 # ---------------------------------------
@@ -257,7 +250,8 @@ assert (
 # %%
 # The experiment can be repeated, but its figure explains less than it seems to. That the inputs of
 # the sigmoids become steady is for the greater part the definition of the layer, not a reason why
-# it helps. And how much it helps was decided by two numbers that the paper does not give.
+# it helps. And how much it helps may depend on two numbers that the paper does not give; the
+# next page measures that.
 #
 # **Limits.** One learning rate and one scale of the weights, which the paper does not state; one
 # network of sigmoids.

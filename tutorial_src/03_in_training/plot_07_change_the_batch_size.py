@@ -143,7 +143,7 @@ print(table(rows, columns=["(m - 2)/m", "share that passes"]))
 # Yet the weights before the layer do get a gradient. It comes from the few units whose two inputs
 # happen to be nearly equal. There the variance is as small as :math:`\epsilon`, and the factor
 # :math:`r` is huge. So at each step most weights hardly change and a few change much: they get a
-# *kick*, whose size depends on the pair. With GN a pair is nothing special.
+# *kick*, whose size depends on the pair. With GN a pair gives no kicks.
 
 
 def weight_gradient(arm, m, number):
@@ -328,9 +328,9 @@ draw_effects(
 
 # %%
 # The first rows turn from one side to the other as the batch grows: BN is less accurate than GN
-# with 2 images, and more accurate with 128. The last row answers the question about the
-# kicks: where it lies below zero, the network does better on random features than on what the kicks
-# have made of them.
+# with 2 images, and more accurate with 128. The last row asks whether the kicks
+# are of use. If it lies below zero, the network does better on random features than on what the
+# kicks have made of them; if it contains zero, these runs leave that open.
 #
 # While it trains
 # ---------------

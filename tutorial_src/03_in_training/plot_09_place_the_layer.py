@@ -17,8 +17,9 @@ linear map need its bias?
       It is tempting to trust the paper, whose argument is about what goes *into* the sigmoid. But
       what comes out of it is positive, so the next map works on inputs whose mean is far from zero;
       the layer after the sigmoid takes that mean away. (A likely reason, which was not tested.)
-      Is it a rule? With ReLU and good initial weights the verdict on the same question is
-      :verdict:`after - before, ReLU, good weights`.
+      Is it a rule? From good initial weights the same difference is
+      :effect:`after - before, sigmoid, good weights` with sigmoids and
+      :effect:`after - before, ReLU, good weights` with ReLU.
 
 **In short.** With PyTorch's initial weights, to move the layer from before the nonlinearity to
 behind it changes the test accuracy of a sigmoid network by
@@ -88,7 +89,8 @@ smallest = 0.5  # percentage points
 # that mean, the same for all images, so it is subtracted again: :doc:`no gradient reaches it
 # </derivations/weights>`. The constant that the layer adds itself, beta, does the bias's work. With
 # the layer after the nonlinearity, the bias comes first and decides how much of its input a ReLU
-# cuts off. No later mean takes that back, so there the bias is of use.
+# cuts off. No later mean takes that back, so there the bias can do something; whether it helps is
+# measured below.
 #
 # We divide the length of the bias's gradient by the length of the weights' gradient, in the first
 # hidden layer. What is left before the nonlinearity is rounding.
@@ -215,7 +217,9 @@ draw_effects(
 # %%
 # A likely reason why sigmoids with PyTorch's weights gain, which was not tested: what a sigmoid
 # passes on is positive, so the next linear map, and the output, work on inputs whose mean is far
-# from zero. The layer after it takes that mean away.
+# from zero. The layer after it takes that mean away. That cannot be all: with good weights what a
+# sigmoid passes on is positive, too, and there the difference is
+# :effect:`after - before, sigmoid, good weights`.
 #
 # Are the networks with and without bias the same?
 # ------------------------------------------------

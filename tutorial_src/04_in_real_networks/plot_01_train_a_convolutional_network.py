@@ -95,6 +95,7 @@ def run(arm, lr, scale=1.0, config=CONFIG):
 # %%
 # Choose each arm's rate
 # ----------------------
+# A ladder of rates whose best one is at an end is made longer.
 
 tuning = tune(
     {arm: {lr: run(arm, lr) for lr in RATES[arm]} for arm in ARMS},
@@ -169,6 +170,8 @@ points = list(evidence.effects.values())
 print(evidence.table())
 
 # %%
+# At the rate of *none*, BN reaches :value:`bn_at_none:.1%`, where *none* reaches
+# :value:`none:.1%`.
 
 # fold: draw the differences
 figure, ax = new_figure(
@@ -282,6 +285,7 @@ label_lines(ax)
 
 # fold: keep the numbers, check what the words claim
 evidence.note(seeds=len(JUDGING), steps=CONFIG.steps, level=LEVEL / 100)
+evidence.note(bn_at_none=at_its_rate.last("BN").mean / 100)
 for arm in ARMS:
     key = arm.lower()
     evidence.note(**{key: judged.last(arm).mean / 100})

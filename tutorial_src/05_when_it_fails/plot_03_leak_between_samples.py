@@ -23,7 +23,7 @@ What does a network learn if the batch betrays what a single image cannot tell?
 **In short.** It learns to read the batch. With the statistics of the batch it is right for
 :value:`leaking_batch:.1%` of the images, in evaluation mode for :value:`leaking_eval:.1%`, where
 guessing gives 50 %: a difference of
-:finding:`batch statistics - evaluation mode, BN`. New running statistics do not mend it
+:finding:`batch statistics - evaluation mode, BN`. New running statistics hardly mend it
 (:effect:`gathered again - running, BN`). With mixed batches
 in training, evaluation mode gains :finding:`mixed - one source, evaluation mode`.
 
