@@ -157,7 +157,7 @@ for arm, batch in RATES:
 evidence.save()
 learns = compare(
     "BN - 20 percent, batches of 2",
-    judged.last(("BN", 2)),
+    judged.runs.last(("BN", 2)),  # as chosen
     len(JUDGING) * [20.0],
     unit="points",
     smallest=MATTERS,
