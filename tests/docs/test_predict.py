@@ -392,6 +392,7 @@ def test_something_is_said_for_what_came_out_on_either_data_set(question, data):
     page, source = question
     record = lab.read_record(ROOT / "docs" / "record" / f"{data}.json")
     told = predict.in_words(source, record.effects[page])
+    assert predict.OTHER not in told
     assert "tempting" in told or "If steadiness" in told
 
 

@@ -20,9 +20,9 @@ what are they good for?
       what is left of the lead after 10 epochs is too small to matter, or cannot be told from none.
 
    yes
-      Something is left of the lead. But compare it with that of :doc:`the first comparison
-      <plot_01_compare_training>`: there the rival had initial weights that let its signal die, and
-      a learning rate that nobody had chosen for it.
+      Something is left of the lead. But it is tempting to expect one like that of :doc:`the first
+      comparison <plot_01_compare_training>`: there the rival had initial weights that let its
+      signal die, and a learning rate that nobody had chosen for it.
 
 **In short.** It does. From the same good initial weights, the rate from which training fails is
 :value:`factor_none_good_weights_ReLU:.0f` times as large with BN as without for ReLU

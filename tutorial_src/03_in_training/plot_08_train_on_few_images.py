@@ -24,6 +24,15 @@ its training images by heart do better on other images because of it?
       It is tempting to count on the noise, which resembles that of dropout. But at the same
       learning rate these runs do not show that it brings anything.
 
+   opposite
+      It is tempting to count on the noise, which resembles that of dropout. But at the same
+      learning rate the constants are ahead: the statistics of each batch cost more than their noise
+      brings.
+
+   yes
+      The noise may be why. But it is tempting to stop here: statistics of each batch also follow
+      the weights, as constants do not.
+
 **In short.** Is the test accuracy higher with BN, each network at its best batch size and learning
 rate? Than that of the plain network: :finding:`BN - none, each at its best`. Than with weight
 decay: :finding:`BN - decay, each at its best`. Than with dropout:
