@@ -30,6 +30,9 @@ for number in {signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)}:
 PROJECT = nox.project.load_toml("pyproject.toml")
 SITE = Path("docs/_build/html")
 UNFINISHED = SITE.with_name("unfinished")
+SIDE_BY_SIDE = ("-n", "logical", "--dist", "loadfile")
+# A test that computes on several threads would wait for those of its neighbours.
+ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 
 
 def install(session: nox.Session, *groups: str) -> None:
@@ -47,9 +50,14 @@ def tests(session: nox.Session) -> None:
     `-- -x tests/test_fetch.py` runs some of them, one after the other.
     """
     install(session, "tests")
-    # A test that computes on several threads would wait for those of its neighbours.
-    env = {"OMP_NUM_THREADS": "1"}
-    session.run("pytest", *session.posargs or ("-n", "logical", "--dist", "loadfile"), env=env)
+    session.run("pytest", *session.posargs or SIDE_BY_SIDE, env=ONE_THREAD)
+
+
+@nox.session
+def extensions(session: nox.Session) -> None:
+    """Test the extensions of the site in the same way: Sphinx builds small sites; two minutes."""
+    install(session, "tests")
+    session.run("pytest", "tests/docs", *session.posargs or SIDE_BY_SIDE, env=ONE_THREAD)
 
 
 @nox.session

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 # These need a browser and the built site (nox -s site), or minutes; each has a session.
-collect_ignore = ["browser", "device", "examine", "faults"]
+collect_ignore = ["browser", "device", "docs", "examine", "faults"]
 
 # A library that torch brings along counts its leaks at the very end, behind pytest's summary, which
 # is to be the last line.
