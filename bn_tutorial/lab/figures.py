@@ -225,8 +225,8 @@ def label_lines(ax: Axes, *, gap: float = 0.06, fontsize: float = 10.0) -> None:
     """Write the label of each line beside its last point, instead of a legend.
 
     Labels stand to the right of the axes, at least ``gap`` of their height apart, and a stroke in
-    the line's colour leads to each. Call this last, when the limits of the axes are what they will
-    be.
+    the line's colour, too thin to be taken for data, leads to each. Call this last, when the limits
+    of the axes are what they will be.
     """
     ax.autoscale_view()  # which matplotlib else puts off until it draws
     for line in ax.get_lines():
@@ -236,7 +236,7 @@ def label_lines(ax: Axes, *, gap: float = 0.06, fontsize: float = 10.0) -> None:
             to_axes = line.get_transform() + ax.transAxes.inverted()
             end = to_axes.transform(finite[-1]) if len(finite) else (1.0, 0.0)
             x, y = np.clip(end, 0.0, 1.0)
-            stroke = {"arrowstyle": "-", "color": line.get_color(), "relpos": (0, 0.5)}
+            stroke = {"arrowstyle": "-", "color": line.get_color(), "linewidth": 0.6}
             ax.annotate(
                 str(line.get_label()),
                 (x, y),
@@ -245,7 +245,7 @@ def label_lines(ax: Axes, *, gap: float = 0.06, fontsize: float = 10.0) -> None:
                 textcoords="axes fraction",
                 va="center",
                 fontsize=fontsize,
-                arrowprops={**stroke, "shrinkB": 0},
+                arrowprops={**stroke, "relpos": (0, 0.5), "shrinkB": 0},
                 annotation_clip=False,
             )
     spread_labels(ax, gap=gap)

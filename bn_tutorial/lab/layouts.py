@@ -15,7 +15,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
-from matplotlib.text import Annotation, Text
+from matplotlib.text import Annotation
 
 from bn_tutorial.lab.figures import LIGHT_PAGE, spread_labels
 
@@ -27,7 +27,7 @@ SERIES = 4  # so many panels side by side are a series, in which each says littl
 ROW = 0.42  # the height of a row whose name stands above it, and of each line of the name
 LINE = 0.2
 LETTERS = {"title": 34, "across": 34, "upright": 24, "row": 32}  # that fit into a line
-BOTH = 44  # letters of a name and of what stands beside it
+BOTH = 44  # letters of a name and of what stands beside it, where nothing is at the left
 NARROW_LETTERS = {"title": 18, "across": 18, "upright": 14}  # in one of two columns
 GROUND = {"facecolor": LIGHT_PAGE, "edgecolor": "none", "pad": 0.5}  # of words above lines
 STAMP = (400 / 192, 280 / 192)  # inches, which are 400 x 280 pixels at 192 to the inch
@@ -59,13 +59,17 @@ def narrow(figure: Figure) -> None:
         if ax.get_shared_x_axes().joined(ax, below[1] if below else ax):
             ax.tick_params(labelbottom=below is None)
         _wrap(ax, LETTERS if columns == 1 else NARROW_LETTERS)
+    above, at_left = [], 0  # panels whose names stand above; letters at the left of the others
     for number, ax in enumerate(panels.values()):
-        beside = _beside_rows(ax)
-        names = [*ax.get_yticklabels()]
-        longest = max((len(name.get_text()) for name in names), default=0)
-        formula = names and "$" in names[0].get_text()  # as of a power of ten
-        if beside or (longest > LETTERS["row"] // 2 and not formula):
-            tall[number] = _name_rows_above(ax, names, beside)
+        names = [name.get_text() for name in ax.get_yticklabels()]
+        longest = max(map(len, names), default=0)
+        formula = names and "$" in names[0]  # as of a power of ten
+        if _beside_rows(ax) or (longest > LETTERS["row"] // 2 and not formula):
+            above.append((number, ax))
+        elif not formula:
+            at_left = max(at_left, longest)
+    for number, ax in above:
+        tall[number] = _name_rows_above(ax, BOTH - at_left)
     heights = [max(tall[start : start + columns]) for start in range(0, len(tall), columns)]
     figure.set_size_inches(WIDTH, sum(heights))
     _place(figure, list(panels.values()), columns, heights)
@@ -163,13 +167,16 @@ def _beside_rows(ax: Axes) -> dict[float, Annotation]:
     }
 
 
-def _name_rows_above(ax: Axes, names: Sequence[Text], beside: Mapping[float, Annotation]) -> float:
-    """Put names above their rows, with what stands beside these; return the height."""
-    lines = 1
-    for row, name in zip(ax.get_yticks(), names, strict=True):
+def _name_rows_above(ax: Axes, letters: int) -> float:
+    """Put names above their rows, with what stands beside these; return the height.
+
+    A name and what stands beside it share a line of so many letters, or have one each.
+    """
+    lines, beside = 1, _beside_rows(ax)
+    for row, name in zip(ax.get_yticks(), [*ax.get_yticklabels()], strict=True):
         text = beside.get(float(row))
         wrapped = textwrap.wrap(name.get_text(), LETTERS["row"])
-        if text and len(wrapped[-1]) + len(text.get_text()) > BOTH:
+        if text and len(wrapped[-1]) + len(text.get_text()) > letters:
             wrapped.append("")  # what stands beside it has a line of its own
         lines = max(lines, len(wrapped))
         look: dict[str, Any] = {
@@ -187,7 +194,7 @@ def _name_rows_above(ax: Axes, names: Sequence[Text], beside: Mapping[float, Ann
     ax.tick_params(axis="y", length=0, labelleft=False)
     bottom, top = ax.get_ylim()
     ax.set_ylim(top=top + 0.2 * np.sign(top - bottom))  # for the first name
-    return len(names) * (ROW + LINE * (lines - 1)) + 0.6
+    return len(ax.get_yticks()) * (ROW + LINE * (lines - 1)) + 0.6
 
 
 def _tilt(ax: Axes, gap: float) -> bool:

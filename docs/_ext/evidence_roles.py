@@ -160,7 +160,7 @@ def formatted(value: Value, form: str) -> str:
 
 def facts(effect: Effect) -> str:
     """Say in sentences what an effect rests on."""
-    others = [f"other seeds ({len(effect.seeds)} were run)"]
+    others = [f"other seeds ({len(effect.seeds)} were compared)"]
     if effect.images:
         others.append(f"other test images ({effect.images:,} were used)")
     if effect.chosen:

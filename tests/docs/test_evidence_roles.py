@@ -16,8 +16,8 @@ STYLE = Path(__file__).parents[2] / "docs/_static/site.css"
 RECORD = Path(__file__).parents[2] / "docs/record"
 MINUS, SPACE = "\N{MINUS SIGN}", "\N{NO-BREAK SPACE}"
 FACTS = (
-    "The 95 % interval allows for other seeds (3 were run). A difference matters from 1 point on. "
-    "Compared after 9 steps. The images are MNIST."
+    "The 95 % interval allows for other seeds (3 were compared). "
+    "A difference matters from 1 point on. Compared after 9 steps. The images are MNIST."
 )
 
 
@@ -131,15 +131,15 @@ def test_facts_say_all_that_an_effect_rests_on():
         "a", *arms, unit="", smallest=0.25, resolution=0.5, confidence=0.995, data="mnist"
     )
     assert evidence_roles.facts(effect) == (
-        "The 99.5 % interval allows for other seeds (2 were run), other test images (2 were used) "
-        "and another choice of the setting. A difference matters from 0.25 on. "
+        "The 99.5 % interval allows for other seeds (2 were compared), other test images "
+        "(2 were used) and another choice of the setting. A difference matters from 0.25 on. "
         "Both sides were measured in steps of 0.5. The images are MNIST."
     )
     effect = compare(
         "a", [1.0, 2.0], [1.0, 1.0], unit="points", smallest=0, horizon="before training"
     )
     assert evidence_roles.facts(effect) == (
-        "The 95 % interval allows for other seeds (2 were run). Any difference matters. "
+        "The 95 % interval allows for other seeds (2 were compared). Any difference matters. "
         "Compared before training."
     )
 

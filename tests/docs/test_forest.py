@@ -237,7 +237,7 @@ def test_row_is_told_once_in_words():
     (found,) = drawn(row(1.2, 2.2, words='a <b> & "c"')).select(".forest-row")
     assert found.title.get_text() == (
         'a <b> & "c": +1.7 (1.2 to 2.2) points, yes. '
-        "The 95 % interval allows for other seeds (2 were run). "
+        "The 95 % interval allows for other seeds (2 were compared). "
         "A difference matters from 1 point on. The images are MNIST."
     )
     assert not found.has_attr("aria-label")  # which would have to repeat what is seen

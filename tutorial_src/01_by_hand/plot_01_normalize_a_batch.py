@@ -4,7 +4,7 @@ Normalize one batch by hand
 
 **The question.** What does batch normalization do to a batch of numbers, step by step?
 
-**In short.** It moves each feature to mean zero and stretches it to variance one. Mean and variance
+**In short.** It moves each feature to mean zero and scales it to variance one. Mean and variance
 come from the whole batch, so the samples are coupled: when *one* of them changes, the outputs of
 the others move, here by up to :value:`moved:.2f`, although their own inputs have stayed as they
 were. In evaluation mode they move by :value:`moved_in_evaluation:.0f`.
@@ -54,15 +54,16 @@ steps = {"before": x, "centered": xmu, "standardized": xhat}
 columns = [f"feature {number}" for number in range(1, features + 1)]
 for word, statistic in {"mean": np.mean, "variance": np.var}.items():
     rows = {
+        # The z takes the sign off a zero.
         f"{word}, {step}": [f"{v:z.4f}" for v in statistic(values, axis=0)]
         for step, values in steps.items()
     }
     print(table(rows, columns))
 
 # %%
-# Subtracting the mean moves each column to zero; multiplying by ``r`` stretches it to a variance of
+# Subtracting the mean moves each column to zero; multiplying by ``r`` scales it to a variance of
 # one. The order of the samples within a column, and their relative distances, stay as they were: a
-# column is moved and stretched as a whole. The main figure shows the three steps.
+# column is moved and scaled as a whole. The main figure shows the batch before and after each step.
 
 # fold: draw the batch after each step
 figure, axes = new_figure(
@@ -116,7 +117,8 @@ print(f"evaluation mode: they move by {moved_in_evaluation.max():.2f}")
 
 # %%
 # One feature of every sample, before the change (open) and after it (filled). The constants of this
-# layer come from a short time of training, so its outputs in evaluation mode are not standardized.
+# layer are running averages, here of the two batches above alone, which still remember their start
+# of mean 0 and variance 1; so its outputs in evaluation mode are not standardized.
 
 # fold: draw what the change does to the others
 figure, axes = new_figure(
@@ -125,8 +127,8 @@ figure, axes = new_figure(
     width=7.2,
     height=3.0,
     alt="Two panels with the output of one feature against the sample, before and after the first "
-    "sample was changed. In training mode the first point moves up and all others move with it. "
-    "In evaluation mode only the first point moves.",
+    "sample was changed. In training mode the first point moves up and the others move, too, the "
+    "high ones down and the lowest up. In evaluation mode only the first point moves.",
 )
 outputs = {
     "training mode": (y, y_other),
@@ -156,13 +158,14 @@ assert moved.max() > 0.1
 assert moved_in_evaluation.max() == 0  # ...and none in evaluation mode
 
 # %%
-# Standardizing is a plain shift and stretch of each feature. The only unusual thing is where shift
-# and stretch come from: from the whole batch. That is why the backward pass has two extra terms.
+# Standardizing is a plain shift and scaling of each feature. The only unusual thing is where the
+# two come from: from the whole batch. What follows from that for the gradient, two terms that a
+# fixed shift and scale would not have, is :doc:`derived </derivations/backward>`.
 #
 # **Limits.** One batch of 32 random samples, and no network: how far the outputs of the others move
 # depends on the batch and on what is added.
 #
-# **Try it.** Change ``mean`` in the settings to 300.0: the rows of the first step change, those of
-# the others do not.
+# **Try it.** Change ``mean`` in the settings to 300.0: only the row *mean, before* changes, for a
+# variance does not depend on where the batch lies.
 #
 # Next: :doc:`how to compute a variance <plot_05_compute_a_variance>`.

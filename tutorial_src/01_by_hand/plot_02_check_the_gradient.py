@@ -5,17 +5,19 @@ Check the gradient
 **The question.** Is the backward pass right, and would the check notice if it were not?
 
 **In short.** It is right: the error of the correct formulas is at most :value:`right:.0e`, which is
-round-off. The check notices every formula that is wrong, with an error of at least
-:value:`smallest_wrong:.1g`, as long as the upstream gradient is random. With an upstream gradient
-of ones it does not: the formula without the variance term passes, with an error of
-:value:`variance_term_ones:.0e`.
+round-off. With a random upstream gradient the check notices each of four wrong formulas, with an
+error of at least :value:`smallest_wrong:.1g`. With one of ones it misses one of them: the formula
+without the variance term passes, with an error of :value:`variance_term_ones:.0e`.
 
 .. lead-figure::
 
-**What was done.** The gradient of the input was computed by three correct formulas and four wrong
-ones, in training mode and in evaluation mode, and compared with central differences. The batch (16
-samples, 4 features), scale, shift and running statistics were drawn at random once. The *upstream
-gradient*, the one that arrives at the layer's output, is random or made of ones.
+**What was done.** The gradient of the input, *dx*, was computed by correct and by wrong formulas,
+and compared with central differences. In training mode it is right step by step, and by the *closed
+form* into which the steps combine; two wrong formulas leave out one of its terms, a third takes
+mean and variance for constants. In evaluation mode they *are* constants, and there the closed form
+is wrong. The batch (16 samples, 4 features), scale, shift and running statistics were drawn at
+random once. The *upstream gradient*, the one that arrives at the layer's output, is random or made
+of ones.
 
 The formulas are derived in :doc:`/derivations/backward` and :doc:`/derivations/inference`.
 
@@ -40,7 +42,7 @@ class BySteps(BatchNorm1D):
         return functional.batch_norm_backward_by_steps(dy, cache)
 
 
-shape = samples, features = (16, 4)
+shape = (16, 4)  # samples, features
 right = {  # the layer, and whether it is in training mode
     "closed form": (BatchNorm1D, True),
     "step by step": (BySteps, True),
@@ -63,6 +65,7 @@ wrong = {
 
 rng = np.random.default_rng(0)
 x = rng.normal(3.0, 5.0, shape)
+features = shape[1]
 state = BatchNorm1D(features).state_dict()
 state["weight"] = rng.normal(0.5, 1.0, features)
 state["bias"] = rng.normal(size=features)
@@ -123,7 +126,7 @@ figure, ax = new_figure(
 )
 at = np.arange(len(errors))
 for (kind, color), up in zip(
-    {"random": "green", "ones": "pink"}.items(), (-0.14, 0.14), strict=True
+    {"random": "green", "ones": "pink"}.items(), (-0.06, 0.2), strict=True
 ):
     ax.plot(
         [max(error[kind], 1e-14) for error in errors.values()],
@@ -134,14 +137,14 @@ for (kind, color), up in zip(
         markersize=7,
         label=f"upstream gradient: {kind}",
     )
-ax.axhline(len(right) - 0.5, color=COLORS["grey"], linewidth=1)
+ax.axhline(len(right) - 0.7, color=COLORS["grey"], linewidth=1)
 between = {
     "transform": ax.get_yaxis_transform(),
-    "ha": "center",
+    "ha": "right",
     "fontsize": 10,
 }
-ax.text(0.5, len(right) - 0.6, "right", va="bottom", **between)
-ax.text(0.5, len(right) - 0.4, "wrong", va="top", **between)
+ax.text(0.99, len(right) - 0.75, "right", va="bottom", **between)
+ax.text(0.99, len(right) - 0.65, "wrong", va="top", **between)
 ax.set(
     xscale="log",
     xlim=(3e-15, 30),
@@ -153,8 +156,8 @@ ax.invert_yaxis()
 figure.legend(loc="outside upper left", ncols=2)
 
 # %%
-# The check that cannot fail
-# --------------------------
+# The check that passes a wrong formula
+# -------------------------------------
 # With an upstream gradient of ones the loss is the sum of the outputs. In training mode that sum is
 # fixed by beta, and the input cannot change it, so the true gradient is zero. A formula without the
 # variance term gives zero as well, because standardized values sum to zero. A test that uses ones
@@ -176,8 +179,8 @@ for name in wrong:
 assert errors["without variance term"]["ones"] < 1e-8  # it passes
 
 # %%
-# So every comparison on this site uses a random upstream gradient, and a scale and shift that are
-# not one and zero.
+# So a gradient check should use a random upstream gradient, and a scale and shift that are not one
+# and zero, as those of this site do.
 #
 # **Limits.** One random batch, in double precision. Central differences have a round-off of their
 # own: an error as small as that would not be seen.

@@ -3,8 +3,8 @@ Shrink its batches
 ==================
 
 **The question.** In a perceptron, batches of two cost batch normalization (BN) much accuracy.
-In a convolutional network a channel has many values in every image. Do small batches still
-hurt?
+In a convolutional network a channel has many values in every image. Is group normalization still
+ahead in small batches?
 
 .. predict:: GN - BN, batches of 2
    :yes: group normalization
@@ -24,20 +24,19 @@ hurt?
       images, dozens of values and more. Which of the two is ahead here, these runs do not show.
 
 **In short.** Batches of two do not stop the network from learning: with BN it reaches a test
-accuracy of :value:`bn_2:.0%`. Group normalization in its place changes the accuracy by
-:finding:`GN - BN, batches of 2` with batches of two and by :finding:`GN - BN, batches of 8` with
-eight; batch renormalization, which leans on the running statistics, by
+accuracy of :value:`bn_2:.0%`. That with group normalization, minus that with BN, is
+:finding:`GN - BN, batches of 2` with batches of two and :finding:`GN - BN, batches of 8` with
+eight; that with batch renormalization, which leans on the running statistics, minus BN is
 :finding:`renorm - BN, batches of 2` with batches of two.
 
 .. lead-figure::
 
 **What was done.** The convolutional network of :doc:`the page before
-<plot_01_train_a_convolutional_network>` was trained for 800 steps, in batches of 2 (0.03 epochs)
-or 8 (0.12 epochs).
-*Varied:* the normalization behind each convolution: BN; group normalization (GN, 4 groups), which
-pools over the channels of one image; for batches of two, batch renormalization. Each arm chose its
-learning rate for each batch size on 5,000 held-out images, with 3 seeds of its own; then 5 other
-seeds compared them.
+<plot_01_train_a_convolutional_network>` was trained for 800 steps, in batches of 2 (0.03 epochs) or
+8 (0.12 epochs). *Varied:* the normalization behind each convolution: BN; group normalization (GN, 4
+groups), which pools over all positions and a group of channels of one image; for batches of two,
+batch renormalization. Each arm chose its learning rate for each batch size on 5,000 held-out
+images, with 3 seeds of its own; then 5 other seeds compared them.
 
 **You need** :doc:`the convolutional network <plot_01_train_a_convolutional_network>` and :doc:`what
 small batches do to a perceptron </gallery/03_in_training/plot_07_change_the_batch_size>`.
@@ -86,7 +85,7 @@ def run(arm, batch, lr):
 # -------------------------------
 # A channel of a convolutional layer has a value at each position of each image. Its mean and its
 # variance in a batch are over all of them: :math:`m = N H W` numbers, where a unit of a perceptron
-# has :math:`m = N`. The images become smaller from layer to layer, and so does :math:`m`.
+# has :math:`m = N`. The images become smaller in the first layers, and so does :math:`m`.
 
 positions = [14 * 14, 7 * 7, 4 * 4, 4 * 4]
 print(
@@ -100,8 +99,8 @@ print(
 )
 
 # %%
-# Neighbouring positions of an image are alike, so these values are worth fewer than as many
-# independent ones would be. But even with two images each mean is over dozens of numbers, and the
+# Neighbouring positions of an image are alike, so :math:`m` such values tell less than as many
+# independent ones. But even with two images each mean is over dozens of numbers, and the
 # output of BN is not just plus or minus one, as it is for a unit in :doc:`batches of two
 # </gallery/03_in_training/plot_07_change_the_batch_size>`.
 #
@@ -173,8 +172,9 @@ assert [shape[2] * shape[3] for shape in outputs] == positions
 
 # %%
 # **Limits.** One small network and 800 steps, in which it sees 1,600 or 6,400 images, so that what
-# counts is how fast it learns at the start. Batch renormalization had its full limits from the
-# first step on; its author widens them over thousands of steps, more than this study has. Where
+# counts is how fast it learns at the start; so accuracies with batches of 2 and of 8 cannot be
+# compared. Batch renormalization may correct by the largest amounts that it allows from the first
+# step on; its author widens these over thousands of steps, more than this study has. Where
 # images are large and batches small, as in detection, other layers and tasks may suffer more.
 #
 # **Try it.** Add ``"LN": "layer"`` to ``NORMS``, ``("LN", 2): (0.03, 0.1, 0.3)`` to ``RATES`` and

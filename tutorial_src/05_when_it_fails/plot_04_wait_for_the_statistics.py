@@ -22,8 +22,9 @@ them before evaluation mode can be believed, and is waiting enough?
 
 **In short.** After 240 steps at a rate of 0.1, statistics that are gathered anew change the
 accuracy by :finding:`precise - momentum 0.1, rate 0.1` with momentum 0.1, PyTorch's default, and by
-:finding:`precise - momentum 0.001, rate 0.1` with 0.001, which has not forgotten its start. At a
-rate of 3 the plain mean of all batches belongs to networks that are gone: new ones change it by
+:finding:`precise - momentum 0.001, rate 0.1` with 0.001, which has not forgotten its start. The
+plain mean of all batches has no start, but belongs in part to networks that are gone: new
+statistics change it by :finding:`precise - momentum None, rate 0.1`, and at a rate of 3 by
 :finding:`precise - momentum None, rate 3`.
 
 .. lead-figure::
@@ -278,15 +279,17 @@ assert codes[0] == "stale-statistics"
 
 # %%
 # The remedy is one pass without learning, ``update_bn(loader, model)``, before the model is judged
-# or kept :cite:p:`wu2021rethinking`; or a rate that falls towards the end. A greater momentum
+# or kept :cite:p:`wu2021rethinking`. Against the second fault a rate that falls towards the end
+# should help, too, which was not tried here; against the first it does nothing. A greater momentum
 # forgets sooner, and is noisier: with 0.1 the statistics are those of about 19 batches.
 #
 # In *Find the fault*: :ref:`a short training, and evaluation mode is bad <fault-stale-statistics>`,
 # and :ref:`much worse in eval mode <fault-eval-worse>`. If nothing was wrong with the momentum,
 # look for :ref:`dropout in front <fault-dropout-in-front>`.
 #
-# **Limits.** One small network, 240 steps, constant rates. A rate of 3 is more than one would take;
-# what lags is the same after a warm restart, or in the first steps of a fine-tuning.
+# **Limits.** One small network, 240 steps, constant rates. A rate of 3 is more than one would take.
+# After a warm restart, or in the first steps of a fine-tuning, statistics can lag in the second
+# way, too; how much, was not measured.
 #
 # **Try it.** Set ``STEPS`` to 480: which of the lines catches up, and which does not?
 #

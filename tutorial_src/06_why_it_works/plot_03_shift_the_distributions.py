@@ -50,7 +50,9 @@ between -size and size is added. Sizes are 0.5 and 1; behind BN a unit's deviati
 evaluation there is no noise. Each arm chose its learning rate on 5,000 held-out images with 3
 seeds; 5 other seeds compared them, and 5 more the gradients.
 
-The noise and the measure in gradients are those of Santurkar et al. (2018).
+Both the noise and the measure in gradients follow Santurkar et al. (2018), with two changes: their
+noise also differs from image to image, and their difference of gradients is not divided by the
+gradient's length.
 
 **You need** :doc:`what the layer does </derivations/forward>`.
 """
@@ -167,7 +169,10 @@ print(evidence.table())
 # That must be measured, for gamma could have drowned the noise. Before each step, 500 test images
 # pass through the network in training mode. For each unit the mean of what its activation is given
 # is compared with that one step earlier: by how many of its standard deviations over the images has
-# it moved? Of these numbers, the quadratic mean is taken over all hidden units.
+# it moved? Of these numbers, the quadratic mean is taken over all hidden units. These are means
+# alone: whether the shape of a distribution changes is not looked at. With BN and without noise,
+# what is left of a mean over the images that BN itself has centred is beta, by definition; so that
+# row says how far beta moves.
 
 images = data.standardize(data.test.images[:LOOKED_AT]).to(device())
 
@@ -220,8 +225,8 @@ figure, axes = new_figure(
     height=8.2,
     height_ratios=(4, 5, 2.6),
     alt="Above, how far the means of units move from step to step, logarithmic, for four arms: "
-    "lines of batch normalization with noise lie above the line of the plain network from the "
-    "first steps on, that without noise below. In the middle, differences of test accuracy "
+    "lines of batch normalization with noise lie above the line of the plain network after the "
+    "first tens of steps, that without noise below. In the middle, differences of test accuracy "
     "between arms with and without noise. Below, how much more than in the plain network the "
     "distributions shift, in decades.",
 )
@@ -250,8 +255,10 @@ for ax in axes[1:]:
 # rows *noisy BN - none*, where its distributions shift more than those of its rival. They say
 # :finding:`noisy BN - none, size 0.5` and :finding:`noisy BN - none, size 1.0`. It does not follow
 # that shift is harmless: strong noise costs BN :finding:`BN - noisy BN, size 1.0`, and the plain
-# network :finding:`none - noisy none, size 1.0`. And where both have the same noise, BN minus none
-# is :finding:`noisy BN - noisy none, size 0.5` and :finding:`noisy BN - noisy none, size 1.0`.
+# network :finding:`none - noisy none, size 1.0`. Where both get noise of the same size, BN minus
+# none is :finding:`noisy BN - noisy none, size 0.5` and :finding:`noisy BN - noisy none, size 1.0`.
+# But behind BN a unit's deviation is 1 at first, and in the plain network it is not, so that the
+# same size is not the same shift; how far the plain network shifts with noise was not measured.
 #
 # Noise is not all that one may mean by shift. It comes and goes at every step, whereas the layers
 # before drift slowly; and the next BN takes away again what of it is the same for all images, as
@@ -369,14 +376,16 @@ for ax, shown, unit in zip(
 # :finding:`cosine, BN - none`, :finding:`cosine, BN - none, rate of none` and
 # :finding:`cosine, noisy BN - none, size 0.5`.
 #
-# What may one conclude? Where BN's gradients shift as much as those of the plain network, or more,
-# this shift cannot be what BN's lead is due to; the critics report that for their networks. Where
-# they shift less, it may be. But that is then no evidence of a cause either: a loss that is
-# smoother along a step (:doc:`measured next <plot_04_measure_the_smoothness>`) has gradients that
-# change less, whatever the distributions do. So in gradients the idea of steady distributions and
-# that of a smooth loss, which the critics put in its place, are hard to tell apart. Nor need the
-# two kinds of shift go together: the distributions of noisy BN shift more from step to step than
-# those of the plain network; whether its gradients shift less, the third number of each kind says.
+# What may one conclude? Equal shift at rates of their own rules nothing out: a network that shifts
+# less can take a larger rate, until it shifts as much. Where BN's gradients shift as much as those
+# of the plain network, or more, *at one rate*, this shift cannot be what BN's lead is due to; the
+# critics report that for their networks. Where they shift less, it may be. But that is then no
+# evidence of a cause either: a loss that is smoother along a step (:doc:`measured next
+# <plot_04_measure_the_smoothness>`) has gradients that change less, whatever the distributions do.
+# So in gradients the idea of steady distributions and that of a smooth loss, which the critics put
+# in its place, are hard to tell apart. Nor need the two kinds of shift go together: the
+# distributions of noisy BN shift more from step to step than those of the plain network; whether
+# its gradients shift less, the third number of each kind says.
 
 # fold: keep the numbers, check what the words claim
 evidence.note(seeds=len(JUDGING), images=LOOKED_AT)
