@@ -124,10 +124,14 @@ def plain(node: nodes.Node) -> str:
 
 
 def code_in(node: nodes.Element) -> str:
-    """Return the code of a node that is code; in a gallery it has links, and numbers of lines."""
+    """Return the code of a node that is code.
+
+    In a gallery it has links and numbers of lines, and is long: what calls nothing is left out.
+    """
     if "lang" in node:
         texts = node.findall(nodes.Text)
-        return "".join(text for text in texts if "linenos" not in text.parent["classes"])
+        code = "".join(text for text in texts if "linenos" not in text.parent["classes"])
+        return "".join(line for line in code.splitlines(keepends=True) if "(" in line)
     return node.astext() if isinstance(node, CODE) else ""
 
 

@@ -7,7 +7,7 @@ import pytest
 import search_index
 from bs4 import BeautifulSoup
 from docutils import nodes
-from search_index import Section, as_script, in_a_line, synonyms_in
+from search_index import Section, as_script, code_in, in_a_line, synonyms_in
 from sphinx.search.en import SearchEnglish
 from sphinx.testing.util import SphinxTestApp
 
@@ -152,6 +152,13 @@ def test_page_of_a_gallery_is_its_text_and_its_code(real_site):
         assert text == "Text."
         assert code.startswith("new_figure(alt=")  # the imports are left out
     assert "Go to the end" in real_site.html("gallery/01_a/plot_01_x")
+
+
+def test_of_code_in_a_gallery_only_what_calls_something_is_found():
+    lines = "rate = 0.1\nmodel = train(\n    rate=rate,\n)\n"
+    shown = nodes.Element("", nodes.Text(lines), lang="python")
+    assert code_in(shown) == "model = train(\n"
+    assert code_in(nodes.literal_block(lines, lines)) == lines
 
 
 def test_same_pages_give_the_same_bytes_in_any_order():
