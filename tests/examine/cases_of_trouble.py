@@ -150,6 +150,15 @@ CASES = (
         remedy=("nn.GroupNorm(32, 64)", "nn.BatchNorm2d(64)"),
     ),
     Case(
+        "a layer swapped after the optimizer was made",
+        "fault-swapped-after-optimizer",
+        fault=("model[1] = nn.LayerNorm(8)", "pass"),
+        remedy=(
+            "optimizer = torch.optim.SGD(model.parameters(), lr=0.1)\nstep(model",
+            "step(model",
+        ),
+    ),
+    Case(
         "gradient accumulation is not the large batch",
         "fault-accumulation",
         fault=("gradient(model, 2)", "gradient(model, 1)"),
@@ -222,12 +231,33 @@ CASES = (
         remedy=('"layer norm": nn.LayerNorm(16)', '"layer norm": nn.BatchNorm1d(16)'),
         field=24,
     ),
+    Case(
+        "batch norm behind the last layer of a regression",
+        "fault-norm-behind-the-last",
+        fault=(
+            "nn.Sequential(nn.Linear(4, 1), nn.BatchNorm1d(1))",
+            "nn.Sequential(nn.Linear(4, 1), nn.Linear(1, 1))",
+        ),
+        remedy=(
+            "nn.Sequential(nn.Linear(4, 1))",
+            "nn.Sequential(nn.Linear(4, 1), nn.BatchNorm1d(1))",
+        ),
+    ),
     # NaN and half precision
     Case(
         "one NaN, and every evaluation is NaN",
         "fault-nan-statistics",
         fault=("x[0, 0] = torch.nan", "pass"),
         remedy=("        module.reset_running_stats()", "        pass"),
+    ),
+    Case(
+        "a running variance of 1e22 after one exploded batch",
+        "fault-huge-statistics",
+        fault=("        x[0] *= 1e18", "        pass"),
+        remedy=(
+            "update_bn(\n    [torch.randn(64, 2) for _ in range(50)], layer\n)",
+            "update_bn",
+        ),
     ),
     Case(
         "inf in float16 before the layer",
@@ -290,6 +320,12 @@ CASES = (
         remedy=(".train(training)", ".train()"),
     ),
     Case(
+        "FrozenBatchNorm2d without a trained state",
+        "fault-frozen-batch-norm-2d",
+        fault=("    model = made(norm)", "    model = made(nn.BatchNorm2d)"),
+        remedy=("frozen.load_state_dict(state)", "pass"),
+    ),
+    Case(
         "teacher under no_grad still drifts",
         "fault-no-grad-is-not-eval",
         fault=('.train(mode == "train")', ".eval()"),
@@ -309,6 +345,12 @@ CASES = (
         remedy=("nn.ModuleList(hidden.norms)", "hidden.norms"),
     ),
     Case(
+        "MC dropout by model.train()",
+        "fault-mc-dropout",
+        fault=('"model.train()": nn.Module.train', '"model.train()": drop_alone'),
+        remedy=('"dropout alone": drop_alone', '"dropout alone": nn.Module.train'),
+    ),
+    Case(
         "the loss jumps at unfreezing",
         "fault-unfreezing",
         fault=("3 * torch.randn(64, 8) + 2", "torch.randn(64, 8)"),
@@ -319,6 +361,15 @@ CASES = (
         "fault-checkpointing",
         fault=("else checkpoint(layer, x, use_reentrant=False)", "else layer(x)"),
         remedy=("1 - 0.9**0.5", "0.1"),
+    ),
+    Case(
+        "two forwards a step at different weights, SAM or L-BFGS",
+        "fault-two-passes-a-step",
+        fault=(
+            "        else:\n            y = layer(x @ uphill.T)",
+            "        else:\n            y = layer(x @ w.T)",
+        ),
+        remedy=("        layer.track_running_stats = False", "        pass"),
     ),
     # Several kinds of data
     Case(
@@ -333,6 +384,21 @@ CASES = (
         fault=("torch.randn(64, 1) + 5", "torch.randn(64, 1)"),
         remedy=("        adapted(part)", "        pass"),
         field=38,
+    ),
+    Case(
+        "test images of another size",
+        "fault-domain",
+        fault=("model.eval()(images(64))", "model.eval()(images(gathered))"),
+        remedy=("for gathered in (16, 64)", "for gathered in (16, 16)"),
+    ),
+    Case(
+        "MixMatch without interleaving",
+        "fault-domain",
+        fault=(
+            "torch.randn(64, 1) + 2, 2 * torch.randn(128, 1)",
+            "torch.randn(192, 1).split([64, 128])",
+        ),
+        remedy=("whole[torch.randperm(192)].split(64)", "whole.split(64)"),
     ),
     Case(
         "real and fake in separate batches",
@@ -352,6 +418,12 @@ CASES = (
         fault=("nn.BatchNorm1d(512)", "nn.LayerNorm(512)"),
         remedy=("found(shuffled=True)", "found(shuffled=False)"),
         field=35,
+    ),
+    Case(
+        "a PPO ratio that is not one before the first step",
+        "fault-ppo-ratio",
+        fault=('policy.train(learns == "train")', "policy.eval()"),
+        remedy=('ratios(policy, "eval", "eval")', 'ratios(policy, "eval", "train")'),
     ),
     # Several devices and forwards
     Case(
@@ -413,6 +485,12 @@ CASES = (
         field=32,
     ),
     Case(
+        "a PackedSequence has no attribute dim",
+        "fault-padding",
+        fault=("    norm(packed)\n", "    norm(packed.data)\n"),
+        remedy=("packed._replace(data=norm(packed.data))", "packed"),
+    ),
+    Case(
         "batch norm in a recurrent cell",
         "fault-recurrent",
         fault=("    0.05, 2, 20\n", "    1, 1, 20\n"),
@@ -455,6 +533,12 @@ CASES = (
         ),
     ),
     Case(
+        "buffers after to_empty()",
+        "fault-to-empty",
+        fault=("dict(trained.named_parameters())", "trained.state_dict()"),
+        remedy=("torch.optim.swa_utils.update_bn(batches, model)", "pass"),
+    ),
+    Case(
         "averaging states: Float to Long",
         "fault-averaged-weights",
         fault=("b.state_dict().values()", "b.parameters()"),
@@ -472,6 +556,12 @@ CASES = (
         "fault-target-network",
         fault=("buffers=buffers)", "buffers=True)"),
         remedy=("buffers=buffers)", "buffers=False)"),
+    ),
+    Case(
+        "a target copied under inference_mode",
+        "fault-target-network",
+        fault=("with torch.inference_mode():", "with torch.no_grad():"),
+        remedy=("new.load_state_dict(inside.state_dict())", "pass"),
     ),
     Case(
         "all keys match, eps does not",
@@ -506,6 +596,18 @@ CASES = (
         field=26,
     ),
     Case(
+        "inf in float16 after folding",
+        "fault-fold-quantize",
+        fault=("norm.running_var.zero_()", "pass"),
+        remedy=("nn.init.zeros_(norm.weight)", "pass"),
+    ),
+    Case(
+        "pruned channels of gamma zero",
+        "fault-pruned-gamma",
+        fault=("model[1].bias[:4] = 1.0", "model[1].bias[:4] = -1.0"),
+        remedy=("        if constant:", "        if False:"),
+    ),
+    Case(
         "ONNX momentum 1.0, training_mode",
         "fault-onnx-momentum",
         fault=('{"track_running_stats": False}', "{}"),
@@ -524,6 +626,18 @@ CASES = (
         fault=("x[:2], dynamic_shapes", "x, dynamic_shapes"),
         remedy=("(None, free)", "(None, None)"),
     ),
+    Case(
+        "traced in train mode",
+        "fault-traced-in-train-mode",
+        fault=("traced(layer.train())", "traced(layer.eval())"),
+        remedy=("traced(again.eval())", "traced(again.train())"),
+    ),
+    Case(
+        "torch.export in train mode",
+        "fault-traced-in-train-mode",
+        fault=("torch.export.export(layer.train(),", "torch.export.export(layer.eval(),"),
+        remedy=("torch.export.export(again.eval(),", "torch.export.export(again.train(),"),
+    ),
     # Other frameworks
     Case(
         "Keras trainable=False",
@@ -531,6 +645,18 @@ CASES = (
         fault=("    layer.trainable = trainable", "    pass"),
         remedy=("before = ask(False)", "before = ask(True)"),
         field=7,
+    ),
+    Case(
+        "Keras without training=True in one's own loop",
+        "fault-keras-own-loop",
+        fault=('{"layer(x)": {}', '{"layer(x)": {"training": True}'),
+        remedy=('{"training": True}}', "{}}"),
+    ),
+    Case(
+        "Keras's axis=-1 on channels-first images",
+        "fault-keras-own-loop",
+        fault=("for axis in (-1, 1)", "for axis in (1, 1)"),
+        remedy=("BatchNormalization(axis=axis)", "BatchNormalization()"),
     ),
     Case(
         "weights moved from Keras",
