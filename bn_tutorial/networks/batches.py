@@ -5,6 +5,7 @@ A batch may be a tensor, inputs and targets, or a dictionary; for the rest there
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
@@ -13,12 +14,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils import data
 
 Forward = Callable[[nn.Module, Any], Any]
 Loss = Callable[[Any, Any], Tensor]
 
 _TARGETS = ("labels", "label", "targets", "target", "y")
 _OUTPUTS = ("logits", "out", "output")
+_RANDOM = (data.RandomSampler, data.SubsetRandomSampler, data.WeightedRandomSampler)
+# Samples that are looked up behind the batches that are read, where one class has such a share.
+_LATER, _MOSTLY = 10, 0.9
 
 
 class Batches:
@@ -27,8 +32,8 @@ class Batches:
     Parameters
     ----------
     loader : iterable
-        What yields batches. An iterator, which yields them once only, is read at once, and what it
-        has yielded is kept.
+        What yields batches. An iterator, which yields them once only, is read at once, one batch
+        further, and what it has yielded is kept.
     count : int
         How many at most.
 
@@ -47,17 +52,134 @@ class Batches:
             raise TypeError(
                 "loader is a Tensor, expected one that yields batches, such as [tensor]"
             )
-        self._again = list(islice(loader, count)) if isinstance(loader, Iterator) else loader
-        self._count = count
+        # One more than is wanted, to know whether that was all.
+        self._again = list(islice(loader, count + 1)) if isinstance(loader, Iterator) else loader
+        self._loader, self._count, self._ended = loader, count, False
 
     def __iter__(self) -> Iterator[Any]:
         """Yield the batches."""
-        found = False
+        found = 0
         for batch in islice(self._again, self._count):
-            found = True
+            found += 1
             yield batch
         if not found:
             raise ValueError("the loader yields no batch: there is nothing to examine with")
+        self._ended = found < self._count
+
+    def origin(self, batch: int, classes: Counter[int]) -> Origin:
+        """Return what the loader tells of itself, once it was read.
+
+        Given the samples of a batch, and how many samples were of which class, if that is known.
+        """
+        ordered = not (self._ended or _length(self._again) <= self._count)
+        ordered &= not _draws(self._loader)
+        mostly_one = max(classes.values(), default=0) >= max(_MOSTLY * classes.total(), 1)
+        told = getattr(self._loader, "batch_size", None)
+        return Origin(
+            *_samples(self._loader),
+            "loader.batch_size" if told else str(batch),
+            ordered,
+            self._later() if ordered and mostly_one else [],
+        )
+
+    def _later(self) -> list[int]:
+        """Look up classes of samples behind the batches, evenly spread, the last among them."""
+        items, first = _in_order(self._loader, self._count)
+        try:
+            steps = range(1, _LATER + 1)
+            places = {first - 1 + (len(items) - first) * step // _LATER for step in steps}
+            found = [
+                _class_of(items[place], items is self._loader)
+                for place in sorted(places)
+                if place >= first
+            ]
+        except Exception:  # of a data set, which need not have these samples
+            return []
+        return [one for one in found if one is not None]
+
+
+@dataclass
+class Origin:
+    """Where batches come from, as far as their loader tells.
+
+    Attributes
+    ----------
+    samples, options : str
+        What a new loader is made of, as code with ``loader``: its samples, empty where they cannot
+        be had one by one; and further arguments.
+    size : str
+        The samples of a batch, as code.
+    ordered : bool
+        Whether there are further batches of which nothing tells that they are drawn at random.
+    later : list of int
+        The classes of a few samples among these, where they could be looked up.
+    """
+
+    samples: str = "loader.dataset"
+    options: str = ""
+    size: str = "loader.batch_size"
+    ordered: bool = False
+    later: list[int] = field(default_factory=list)
+
+
+def _length(loader: Any) -> float:
+    try:
+        return len(loader)
+    except (TypeError, NotImplementedError):
+        return float("inf")
+
+
+def _sampler(loader: Any) -> Any:
+    """Return what draws the samples of plain batches, or None: others may be of any kind."""
+    batched = getattr(loader, "batch_sampler", None)
+    return batched.sampler if type(batched) is data.BatchSampler else None
+
+
+def _draws(loader: Any) -> bool:
+    """Whether a loader draws each of its samples at random."""
+    sampler = _sampler(loader)
+    if isinstance(sampler, data.DistributedSampler):
+        return bool(sampler.shuffle)
+    return isinstance(sampler, _RANDOM)
+
+
+def _in_order(loader: Any, count: int) -> tuple[Any, int]:
+    """Return what can be looked up, batches or samples, and the first behind so many batches."""
+    if isinstance(loader, list | tuple):
+        return loader, count
+    sampler = _sampler(loader)
+    if type(sampler) is data.SequentialSampler and loader.collate_fn is data.default_collate:
+        return sampler.data_source, count * loader.batch_sampler.batch_size
+    return [], 0
+
+
+def _class_of(item: Any, batch: bool) -> int | None:
+    """Return the class of a sample, or of the first of a batch."""
+    if isinstance(item, Mapping):
+        target = next((item[name] for name in _TARGETS if name in item), None)
+    else:
+        target = item[1] if isinstance(item, list | tuple) and len(item) == 2 else None
+    target = target[0] if batch and target is not None else target
+    whole = target is not None and torch.as_tensor(target).numel() == 1
+    return int(torch.as_tensor(target)) if whole else None
+
+
+def _samples(loader: Any) -> tuple[str, str]:
+    """Return the code of a loader's samples and of what else makes it, or nothing."""
+    if isinstance(loader, list | tuple):
+        if all(isinstance(batch, Tensor) for batch in loader):
+            return "[row for batch in loader for row in batch]", ""
+        rows = all(
+            isinstance(batch, list | tuple) and all(isinstance(part, Tensor) for part in batch)
+            for batch in loader
+        )
+        return ("[row for batch in loader for row in zip(*batch)]" if rows else ""), ""
+    of = getattr(loader, "dataset", None)
+    whole = isinstance(loader, data.DataLoader) and loader.batch_sampler is None  # batches in it
+    if whole or isinstance(of, data.IterableDataset) or not hasattr(of, "__getitem__"):
+        return "", ""
+    plain = getattr(loader, "collate_fn", None) in (None, data.default_collate)
+    return "loader.dataset", "" if plain else ", collate_fn=loader.collate_fn"
 
 
 def run(model: nn.Module, batch: Any, forward: Forward | None) -> tuple[Any, Any]:
@@ -125,11 +247,14 @@ class Score:
     ----------
     losses, right, counts : list
         By batch; no losses or numbers of right samples where they are not known.
+    classes : list of Counter
+        By batch, how many samples are of which class, where each sample has one.
     """
 
     losses: list[float] = field(default_factory=list)
     right: list[int] = field(default_factory=list)
     counts: list[int] = field(default_factory=list)
+    classes: list[Counter[int]] = field(default_factory=list)
 
     def add(self, output: Any, target: Any, loss: Loss | None) -> None:
         """Score one batch."""
@@ -139,6 +264,8 @@ class Score:
             self.losses.append(float(value))
         if right is not None:
             self.right.append(int(right))
+        if classes := _classes(output, target):
+            self.classes.append(classes)
 
     @property
     def loss(self) -> float | None:
@@ -177,6 +304,20 @@ def _judged(output: Any, target: Any, loss: Loss | None) -> tuple[Any, Any, int]
         elif value is None:
             value = functional.mse_loss(y, target.to(y.dtype))
     return value, right, count
+
+
+def _classes(output: Any, target: Any) -> Counter[int]:
+    """Count the samples of each class, where a sample has one class of several, or yes or no."""
+    y = tensor_of(output)
+    if y is None or not isinstance(target, Tensor) or target.is_complex() or y.ndim > 2:
+        return Counter()
+    several = y.ndim == 2 and y.shape[1] > 1
+    if several:
+        one_each = target.ndim == 1 and len(y) == len(target) and not target.is_floating_point()
+    else:
+        one_each = target.numel() == len(target) == y.numel() if target.ndim else False
+        one_each = one_each and bool(((target == 0) | (target == 1)).all())
+    return Counter(target.flatten().long().tolist()) if one_each else Counter()
 
 
 def _home(model: nn.Module) -> tuple[torch.device | None, torch.dtype | None]:

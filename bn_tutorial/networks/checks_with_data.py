@@ -7,6 +7,7 @@ even a healthy model differs significantly. Each stands before the checks with i
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,16 @@ import torch
 from torch import nn
 
 from bn_tutorial.networks.batches import Score
-from bn_tutorial.networks.checks_without_data import LEFT, UPDATE, averaged, left, window
+from bn_tutorial.networks.checks_without_data import (
+    EXPLODED,
+    HUGE,
+    LEFT,
+    TYPICAL,
+    UPDATE,
+    averaged,
+    left,
+    window,
+)
 from bn_tutorial.networks.gather import apart, has_statistics, pools_batch
 from bn_tutorial.networks.report import Finding, shorten
 from bn_tutorial.networks.trials import Offset, Trials, offset
@@ -40,6 +50,19 @@ FEW = 16
 #: The F ratio of the batches, one for random samples. Over 3 their means scatter 1.7 times as far
 #: as they should; with few batches that can be chance, hence the standard deviations of F.
 F_RATIO, F_ERRORS = 3.0, 5.0
+#: The share of a batch from which on it is of one class, the most that a class may have of all the
+#: batches then, and the samples of a batch: of a million times four random batches of sixteen none
+#: were so.
+PURE, MIXED, EACH = 0.9, 0.7, 16
+#: How improbable it must be that chance keeps the other classes back until behind the batches: of
+#: a thousand loaders in a random order, one is suspected.
+CHANCE = 1e-3
+#: Points of accuracy that the statistics of the batch may cost: batches of four digits cost a
+#: healthy network nine.
+LOST = 20.0
+#: How many times too large a variance is that neither a rate nor averaged weights explain: it is a
+#: hundredfold spread, of an exploded batch or of other units.
+EXPLODES = 1e4
 #: Standard deviations between the inputs of two calls of one layer: half of one changes what eval
 #: mode computes as much as a small shift of the images' brightness.
 APART = 0.5
@@ -135,6 +158,29 @@ def as_huge(trials: Trials, names: Iterable[str]) -> bool:
     return True
 
 
+def huge(trials: Trials, known: set[str]) -> Iterator[Finding]:
+    """Find layers of which most running variances are huge against those that reach them."""
+    sizes = {}
+    for name in trials.offsets:
+        layer: Any = trials.layers[name]
+        moments = trials.reached(name)
+        if moments is None or name in known:
+            continue
+        var = layer.running_var.detach().cpu().double()
+        if (var / moments.var.clamp_min(TYPICAL[0])).median() > HUGE:
+            sizes[name] = var.max().item()
+    if sizes:
+        yield Finding(
+            "error",
+            "huge-statistics",
+            f"{shorten(sizes)}: up to {max(sizes.values()):.0e}, over {HUGE:.0e} times the "
+            "variance that reaches it",
+            tuple(sizes),
+            (EXPLODED,),
+            UPDATE,
+        )
+
+
 def shifted_by_dropout(trials: Trials) -> dict[str, float]:
     """Return the layers whose inputs spread otherwise in training than in evaluation: the ratio.
 
@@ -212,6 +258,8 @@ def _cause(trials: Trials, name: str) -> str:
     if counter is None or momentum is None:
         return "other data, weights that changed since, or padding?"
     counted, rest = int(counter), left(momentum, int(counter))
+    if trials.offsets[name].ratio > EXPLODES:
+        return f"variances over {EXPLODES:.0e} times too large: a batch exploded, or other units?"
     if rest > LEFT:
         return (
             f"{counted} batches counted at momentum {momentum:g}: the initial 0 and 1 still weigh "
@@ -237,6 +285,29 @@ def worse_in_eval(trials: Trials, reasons: list[Finding]) -> Iterator[Finding]:
         )
 
 
+def worse_in_batch(trials: Trials, reasons: list[Finding]) -> Iterator[Finding]:
+    """Note that the batches are not like those of the training, where nothing explains it."""
+    known = {found.code for found in reasons}
+    if lost(trials) and not known & {"batches-not-random", "small-batches", "batch-of-one"}:
+        yield Finding(
+            "note",
+            "batches-not-random",
+            f"eval mode -> batch statistics: {gap(trials).words} ({LOST:g} points matter)",
+            (),
+            ("batches unlike those of the training: in some order, smaller, of other data?",),
+        )
+
+
+def lost(trials: Trials) -> bool:
+    """Whether the statistics of the batch do far worse than the running ones."""
+    before, after = trials.scores.get("batch"), trials.scores.get("eval")
+    if before is None or after is None or before.accuracy is None or after.accuracy is None:
+        return False
+    more = [a - b for b, a in zip(before.right, after.right, strict=False)]
+    enough = 100 * (after.accuracy - before.accuracy) >= LOST
+    return enough and _mean(more) > ERRORS * _error(more)
+
+
 def gap(trials: Trials) -> Gain:
     """Return what the statistics of the batch are worth, against the running ones."""
     return gain(trials.scores.get("eval"), trials.scores.get("batch"))
@@ -260,16 +331,17 @@ def refused(trials: Trials) -> Iterator[Finding]:
     kind = type(trials.layers[name]).__name__
     mode = "in eval mode, too" if in_eval else "in train mode"
     one = "more than 1" in str(error)
+    larger = one and pools_batch(trials.layers[name])
     yield Finding(
         "error",
         "one-value" if one else "layer-refuses",
         f"{name or 'the model'} ({kind}) raises {mode}: {error}",
         (name,),
-        ("a value minus its own mean is zero, whatever it was",) if one else (),
-        "loader = torch.utils.data.DataLoader(loader.dataset, batch_size=32, shuffle=True, "
-        "drop_last=True)"
-        if one and pools_batch(trials.layers[name])
-        else "",
+        (
+            *(("a value minus its own mean is zero, whatever it was",) if one else ()),
+            *(by_hand(trials) if larger else ()),
+        ),
+        remade(trials, "32") if larger else "",
     )
 
 
@@ -318,9 +390,11 @@ def few_values(trials: Trials, last: int | None) -> Iterator[Finding]:
             f"{few[name]} values share a mean in {name or 'the layer'} (few: under {FEW}), "
             f"{len(few)} such layers",
             tuple(few),
-            ("two values become +1 and -1, whatever they were",) if few[name] == 2 else (),
-            "loader = torch.utils.data.DataLoader(loader.dataset, batch_size=32, shuffle=True, "
-            "drop_last=True)",
+            (
+                *(("two values become +1 and -1, whatever they were",) if few[name] == 2 else ()),
+                *by_hand(trials),
+            ),
+            remade(trials, "32"),
         )
     lonely = [name for name, one in seen.items() if one.values == one.samples]
     if last == 1 and lonely:
@@ -329,8 +403,7 @@ def few_values(trials: Trials, last: int | None) -> Iterator[Finding]:
             "last-batch",
             f"the last batch of each epoch has one sample: {shorten(lonely)} will raise an error",
             tuple(lonely),
-            remedy="loader = torch.utils.data.DataLoader(loader.dataset, "
-            "batch_size=loader.batch_size, shuffle=True, drop_last=True)",
+            remedy=remade(trials),
         )
     pooled = [
         name
@@ -352,23 +425,105 @@ def random_ratio(trials: Trials) -> tuple[float, int, str] | None:
 
 
 def not_random(trials: Trials) -> Iterator[Finding]:
-    """Find batches that differ more than random samples would."""
+    """Find batches that differ more than random samples would, or are of one class each."""
+    said = _by_ratio(trials) or _by_class(trials) or _by_later(trials)
+    if said is None:
+        return
+    what, layers, why = said
+    harm = gap(trials).matters
+    yield Finding(
+        "error" if harm else "warning",
+        "batches-not-random",
+        what + (f": eval -> batch {gap(trials).words}" if harm else ""),
+        layers,
+        (why, *by_hand(trials)),
+        remade(trials),
+    )
+
+
+def _by_ratio(trials: Trials) -> tuple[str, tuple[str, ...], str] | None:
+    """Say that what reaches a layer differs between batches."""
     found = random_ratio(trials)
     if found is None or found[1] < 4:
-        return
+        return None
     ratio, batches, name = found
-    if ratio > max(F_RATIO, 1 + F_ERRORS * math.sqrt(2 / (batches - 1))):
-        harm = gap(trials).matters
-        yield Finding(
-            "error" if harm else "warning",
-            "batches-not-random",
-            f"F {ratio:.1f} between batches in {name or 'the layer'} (random: 1, too much: "
-            f"{F_RATIO:g})" + (f": eval -> batch {gap(trials).words}" if harm else ""),
-            (name,),
-            ("sorted by class, or several views of one scene: a batch betrays its members",),
-            "loader = torch.utils.data.DataLoader(loader.dataset, batch_size=loader.batch_size, "
-            "shuffle=True, drop_last=True)",
-        )
+    if ratio <= max(F_RATIO, 1 + F_ERRORS * math.sqrt(2 / (batches - 1))):
+        return None
+    where = name or "the layer"
+    return (
+        f"F {ratio:.1f} between batches in {where} (random: 1, too much: {F_RATIO:g})",
+        (name,),
+        "sorted by class, or several views of one scene: a batch betrays its members",
+    )
+
+
+#: What a batch of one class does, and who may overlook it.
+_SORTED = "a batch of one class loses it with its mean; was the model trained with this loader?"
+
+
+def _by_class(trials: Trials) -> tuple[str, tuple[str, ...], str] | None:
+    """Say that each batch is of one class, and not all are of the same."""
+    batches = classes_of(trials)
+    if len(batches) < 4 or min(one.total() for one in batches) < EACH:
+        return None
+    pure = _mean([max(one.values()) / one.total() for one in batches])
+    whole = sum(batches, Counter())
+    most = max(whole.values()) / whole.total()
+    if pure < PURE or most > MIXED:
+        return None
+    summary = (
+        f"{100 * pure:.0f} % of a batch are of one class ({100 * PURE:g} matter), "
+        f"of all batches {100 * most:.0f} %"
+    )
+    return summary, (), _SORTED
+
+
+def _by_later(trials: Trials) -> tuple[str, tuple[str, ...], str] | None:
+    """Say that the batches are of one class, and what comes behind them is of others."""
+    whole = sum(classes_of(trials), Counter())
+    if not whole or not trials.origin.ordered:
+        return None
+    ((usual, count),) = whole.most_common(1)
+    some = f"{count} of {whole.total()}" if count < whole.total() else f"all {count}"
+    share = f"{some} samples are of class {usual}"
+    later = trials.origin.later
+    others = sum(one != usual for one in later)
+    if later and _by_chance(whole.total() - count, others, whole.total(), len(later)) < CHANCE:
+        return f"{share}, but {others} of {len(later)} behind them are not", (), _SORTED
+    if not later and count == whole.total() and lost(trials):
+        return f"{share}, and eval -> batch {gap(trials).words}", (), _SORTED
+    return None
+
+
+def _by_chance(seen: int, later: int, before: int, behind: int) -> float:
+    """Return how probable it is that so many of the marked samples come late, in random order."""
+    ways = sum(
+        math.comb(behind, late) * math.comb(before, seen + later - late)
+        for late in range(later, min(behind, seen + later) + 1)
+    )
+    return ways / math.comb(before + behind, seen + later)
+
+
+def classes_of(trials: Trials) -> list[Counter[int]]:
+    """Return how many samples of each batch are of which class, where that is known."""
+    score = trials.scores.get("eval")
+    return score.classes if score else []
+
+
+def remade(trials: Trials, size: str = "") -> str:
+    """Return the line that makes a loader of random batches, where its samples can be had."""
+    origin = trials.origin
+    if not origin.samples:
+        return ""
+    return (
+        f"loader = torch.utils.data.DataLoader({origin.samples}, "
+        f"batch_size={size or origin.size}, shuffle=True, drop_last=True{origin.options})"
+    )
+
+
+def by_hand(trials: Trials) -> tuple[str, ...]:
+    """Say what no line can do, where the samples cannot be had."""
+    return () if trials.origin.samples else ("make the loader anew, of samples in random order",)
 
 
 def several(trials: Trials) -> Iterator[Finding]:
@@ -425,7 +580,7 @@ def constant(trials: Trials) -> Iterator[Finding]:
                 f"that differ by less than the root of eps ({eps:g})",
                 (name,),
             )
-        if moments is None or seen.values < 2:
+        if moments is None or seen.values < 2 or trials.holds(name):  # which divides by a constant
             continue
         dead = moments.var <= eps
         count, channels = int(dead.sum()), len(dead)

@@ -24,9 +24,13 @@ SWAPPED = 0.5
 #: Gammas up to this size pass nothing on that the next layer could tell from rounding in half
 #: precision.
 NOTHING = 1e-3
-#: How many times the typical variance of the layer is no variance of activations: single precision
-#: resolves the half of these digits.
+#: How many times the typical variance of the layer, or that which reaches it, is no variance of
+#: activations: single precision resolves the half of these digits. Other units do less: from whole
+#: numbers of 16 bits to those between 0 and 1 it is 4e9.
 HUGE = 1e10
+#: The typical variance of a layer is taken to lie between these: of one that exploded in all its
+#: channels it is none. With ``HUGE``, activations then spread by more than 1e8.
+TYPICAL = 1e-3, 1e6
 #: An eps below this is zero in half precision, whose smallest number is 6e-8.
 SMALLEST_HALF = 3e-8
 #: How much of the initial mean 0 and variance 1 may be left.
@@ -35,13 +39,14 @@ LEFT = 0.05
 
 @dataclass
 class Kept:
-    """What a layer keeps: running statistics, gamma, and how many batches it has counted."""
+    """What a layer keeps: running statistics, gamma, the batches it has counted, its momentum."""
 
     name: str
     mean: Tensor
     var: Tensor
     counted: int | None = None
     weight: Tensor | None = None
+    momentum: float | None = None
 
 
 def kept_by(layers: Mapping[str, nn.Module]) -> list[Kept]:
@@ -53,7 +58,8 @@ def kept_by(layers: Mapping[str, nn.Module]) -> list[Kept]:
             counted = int(counter) if isinstance(counter, Tensor) else None
             mean, var = (getattr(layer, n).detach() for n in ("running_mean", "running_var"))
             gamma = weight.detach() if isinstance(weight, Tensor) else None
-            found.append(Kept(name, mean, var, counted, gamma))
+            momentum = getattr(layer, "momentum", None)
+            found.append(Kept(name, mean, var, counted, gamma, momentum))
     return found
 
 
@@ -77,6 +83,8 @@ def kept_in(state: Mapping[str, Any]) -> list[Kept]:
 # Statistics
 # ---------------------------------------------------------------------------------------------
 
+CONSTANTS = "update_bn does not move constants: load sound ones, or take another norm_layer"
+EXPLODED = "a batch exploded, which the averages do not forget: mend that, then gather anew"
 UPDATE = "torch.optim.swa_utils.update_bn(loader, model, next(model.parameters()).device)"
 
 
@@ -89,8 +97,9 @@ def broken(kept: list[Kept]) -> Iterator[Finding]:
         if bad.any():
             wrong[one.name] = bad
             continue
-        typical = var.median().clamp_min(1e-3)
-        far = (var > HUGE * typical) | (mean.square() > HUGE * typical)
+        least, most = TYPICAL
+        typical = var.median().clamp_min(least)
+        far = (var > HUGE * typical.clamp_max(most)) | (mean.square() > HUGE * typical)
         if far.any():
             sizes[one.name] = torch.maximum(var, mean.square()).max().item()
     if wrong:
@@ -111,9 +120,10 @@ def broken(kept: list[Kept]) -> Iterator[Finding]:
         yield Finding(
             "error",
             "huge-statistics",
-            f"{shorten(sizes)}: up to {largest:.0e}, over {HUGE:.0e} times the layer's variance",
+            f"{shorten(sizes)}: up to {largest:.0e}, over {HUGE:.0e} times a layer's variance",
             tuple(sizes),
-            remedy=UPDATE,
+            (EXPLODED,),
+            UPDATE,
         )
 
 
@@ -126,17 +136,33 @@ def never_gathered(kept: list[Kept]) -> Iterator[Finding]:
     if found:
         counted = [one.counted for one in found if one.counted]
         which = "all layers" if len(found) == len(kept) else shorten(one.name for one in found)
-        if counted:
+        if all(one.momentum == 0 for one in found):
+            why = "momentum is 0: no batch moves them"
+        elif counted:
             why = f"{max(counted)} batches were counted, though: the buffers were lost afterwards"
         else:
             why = "never in train mode, or loaded or averaged without its buffers"
+        hints = ("or constants (FrozenBatchNorm), as no counter: these update_bn does not move",)
         yield Finding(
             "error",
             "never-gathered",
             f"running_var is 1 in every channel of {which}",
             tuple(one.name for one in found),
-            (why,),
+            (why, *(hints if all(one.counted is None for one in found) else ())),
             UPDATE,
+        )
+
+
+def never_loaded(kept: list[Kept]) -> Iterator[Finding]:
+    """Find layers of constants, which no training moves, that are those of a new layer."""
+    found = [one.name for one in kept if (one.var == 1).all() and (one.mean == 0).all()]
+    if found:
+        yield Finding(
+            "warning",
+            "never-gathered",
+            f"constants still 0 and 1, never loaded, so nothing is normalized: {shorten(found)}",
+            tuple(found),
+            (CONSTANTS,),
         )
 
 

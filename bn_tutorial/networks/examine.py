@@ -6,6 +6,7 @@ model does with its running statistics, with those of the batch, and with new on
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -46,7 +47,8 @@ def examine(
         this process alone.
     loader : iterable
         Of training data, in batches as in training: tensors, (inputs, targets) or dictionaries, on
-        any device. An iterator is read, and its batches kept.
+        any device. An iterator is read, one batch further, and its batches kept. Where all batches
+        are of one class, ten labels behind them are looked up, in a list or in a data set.
     loss : callable, optional
         ``loss(output, target)``, a number. By default cross-entropy for classes, squared error for
         numbers, and what the model returns as ``loss``. Without a target, outputs are compared.
@@ -177,11 +179,17 @@ def examine_state(state: Mapping[str, Any]) -> Report:
 
 def _of_statistics(kept: list[own_checks.Kept], trials: Trials) -> Iterator[Finding]:
     """Check the statistics of layers that use them; of those that hold them, only if broken."""
+    known: set[str] = set()
     for found in own_checks.broken(kept):
         if found.code != "huge-statistics" or not data_checks.as_huge(trials, found.layers):
-            yield found
-    used = [one for one in kept if not trials.holds(one.name) and one.name in trials.in_eval.layers]
-    yield from own_checks.never_gathered(used)
+            known |= {*found.layers}
+            held = {*found.layers} <= trials.constant
+            hint = (own_checks.CONSTANTS,)
+            yield dataclasses.replace(found, details=hint, remedy="") if held else found
+    yield from data_checks.huge(trials, known)
+    reached = [one for one in kept if one.name in trials.in_eval.layers]
+    yield from own_checks.never_gathered([one for one in reached if not trials.holds(one.name)])
+    yield from own_checks.never_loaded([one for one in reached if one.name in trials.constant])
     yield from own_checks.collapsed(kept)
     yield from own_checks.unevenly_counted(kept)
 
@@ -202,6 +210,7 @@ def _of_batches(
         *rounded,
         *data_checks.idle(trials),
     ]
+    findings += data_checks.worse_in_batch(trials, findings)
     return [*findings, *data_checks.worse_in_eval(trials, [*known, *findings])]
 
 
@@ -213,7 +222,7 @@ _STATE_CHECKS = {
 }
 _CHECKS = {
     "statistics": (*_BROKEN, "stale-statistics", "averaged-weights", "eval-worse", "lost-digits"),
-    "momentum": ("swapped-momentum",),
+    "momentum": ("swapped-momentum", "track-running-stats"),
     "flags": ("track-running-stats", "depends-on-the-batch", "eps-underflow"),
     "modes": ("frozen-but-moving", "half-frozen"),
     "values per mean": (
@@ -259,7 +268,9 @@ def _report(model: nn.Module, trials: Trials, findings: list[Finding]) -> Report
     values = [s.values for n, s in trials.in_batch.layers.items() if pools_batch(trials.layers[n])]
     said = {
         "values per mean": f"{min(values)} or more values a mean" if values else "",
-        "random batches": f"batches random (F {ratio[0]:.1f})" if ratio and ratio[1] >= 4 else "",
+        "random batches": f"batches random (F {ratio[0]:.1f})"
+        if ratio and ratio[1] >= 4 and not trials.origin.ordered
+        else "",
         "statistics": f"statistics at most {_largest(trials):.2f} sigma off"
         if trials.offsets
         else "",
@@ -272,7 +283,8 @@ def _report(model: nn.Module, trials: Trials, findings: list[Finding]) -> Report
     failed = [f"{_TRIALS[trial]}: {error}" for trial, error in trials.failed.items()]
     costs = dict(sorted(trials.alone.items(), key=lambda item: -item[1]))
     return Report(
-        *(name, head, seen, findings, _rows(trials), sound, _unchecked(trials), failed, shifts),
+        *(name, head, seen, findings, _rows(trials), sound),
+        *(_unchecked(trials, findings), failed, shifts),
         costs=costs,
     )
 
@@ -312,7 +324,7 @@ def _untried(trials: Trials) -> list[str]:
     return [*missing, "dropout"] if "training" in trials.failed else missing
 
 
-def _unchecked(trials: Trials) -> list[str]:
+def _unchecked(trials: Trials, findings: list[Finding]) -> list[str]:
     missing = (
         ["all that a pass through the layers would show"] if trials.refused else _untried(trials)
     )
@@ -325,8 +337,13 @@ def _unchecked(trials: Trials) -> list[str]:
     if not trials.scores or trials.scores.get("eval") is None or not _rows(trials):
         missing.append("accuracy and loss (no targets)")
     ratio = data_checks.random_ratio(trials)
+    found = any(one.code == "batches-not-random" for one in findings if one.level != "note")
     if trials.batches < 4 or ratio is None:
-        missing.append("whether batches are random (too few, or of one sample)")
+        missing += [] if found else ["whether batches are random (too few, or of one sample)"]
+    elif trials.origin.ordered and not found:
+        one = len(sum(data_checks.classes_of(trials), Counter[int]())) == 1
+        what = f"F {ratio[0]:.1f}{', all of one class' if one else ''}"
+        missing.append(f"whether batches are random after the first {trials.batches} ({what})")
     untold = [name for name in trials.offsets if name not in trials.alone]
     if untold and _rows(trials) and trials.scores["eval"].losses and "alone" not in trials.failed:
         missing.append(f"what these layers alone cost: {shorten(untold)}")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
@@ -16,7 +17,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from bn_tutorial.networks.batches import Batches, Forward, Loss, Score, run, size, tensor_of
+from bn_tutorial.networks.batches import (
+    Batches,
+    Forward,
+    Loss,
+    Origin,
+    Score,
+    run,
+    size,
+    tensor_of,
+)
 from bn_tutorial.networks.gather import (
     Gathered,
     Moments,
@@ -92,6 +102,8 @@ class Trials:
         Whether the model was in training mode.
     offsets : dict of str to Offset
         How far the running statistics are off.
+    origin : Origin
+        What the loader tells of itself.
     """
 
     layers: dict[str, nn.Module]
@@ -111,6 +123,7 @@ class Trials:
     samples: int = 0
     trains: bool = False
     offsets: dict[str, Offset] = field(default_factory=dict)
+    origin: Origin = field(default_factory=Origin)
 
     def holds(self, name: str) -> bool:
         """Whether a layer uses its running statistics in training, too."""
@@ -142,7 +155,10 @@ def measure(
         Given what is known so far, how many passes to leave for remedies.
     """
     trial = Trial(model, batches, loss, forward)
-    if trial.look_at_three_modes():
+    looked = trial.look_at_three_modes()
+    classes = trial.found.scores.get("eval", Score()).classes
+    trial.found.origin = batches.origin(trial.found.samples, sum(classes, Counter()))
+    if looked:
         rewind()
         trial.try_out("regathered", trial.gather_anew)
         score = trial.found.scores.get("regathered")
@@ -261,7 +277,8 @@ class Trial:
         if type(layer).__module__.startswith("torch.nn."):
             return False
         now = _statistics(layer)
-        return all(torch.equal(a, b) for a, b in zip(self.own[name], now, strict=True))
+        pairs = zip(self.own[name], now, strict=True)
+        return all(bool(((a == b) | (a.isnan() & b.isnan())).all()) for a, b in pairs)
 
     def _move_biases(self, batch: Any) -> None:
         """Move the biases before layers that pool the batch; keep those that change nothing."""

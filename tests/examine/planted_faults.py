@@ -16,6 +16,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.optim.swa_utils import AveragedModel, update_bn
 from torch.utils.checkpoint import checkpoint
+from torchvision.ops import FrozenBatchNorm2d
 
 from bn_tutorial.networks.examine import examine, examine_state
 from bn_tutorial.networks.watch_norms import watch_norms
@@ -191,6 +192,39 @@ def huge_mean():
     return examine(model, batches())
 
 
+@case("a batch that exploded: all variances huge", "huge-statistics", layer="one")
+def huge_variances():
+    model = healthy()
+    with torch.no_grad():
+        model.train()(1e15 * IMAGES[:32])
+        for x, _ in batches():
+            model(x)
+    return examine(model, batches())
+
+
+@case("a file: all variances of a layer huge", "huge-statistics", layer="one")
+def huge_variances_in_a_state():
+    model = healthy()
+    model.one.running_var *= 1e22
+    return examine_state(model.state_dict())
+
+
+@case("frozen constants that were never loaded", "never-gathered")
+def constants_never_loaded():
+    return examine(taught(functools.partial(net, FrozenBatchNorm2d)), batches())
+
+
+@case("momentum 0 in all layers from the first step on", "never-gathered")
+def momentum_zero_from_scratch():
+    model = net(momentum=0.0)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    for x, y in batches():
+        optimizer.zero_grad()
+        cross_entropy(model(x), y).backward()
+        optimizer.step()
+    return examine(model, batches())
+
+
 @case("a file: NaN in one channel", "nan-statistics", layer="two")
 def nan_in_a_state():
     model = healthy()
@@ -326,6 +360,33 @@ def sorted_by_class():
         cross_entropy(model(x), y).backward()
         optimizer.step()
     return examine(model, torch.utils.data.DataLoader(data, 32, sampler=_blocks(len(data))))
+
+
+def _in_order(rows, batch=32):
+    data = torch.utils.data.TensorDataset(IMAGES[rows], LABELS[rows])
+    return torch.utils.data.DataLoader(data, batch)
+
+
+@case("sorted by class, and the first class alone looked at", "batches-not-random")
+def sorted_throughout():
+    by_class = _in_order(LABELS.argsort())
+    model = taught()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    for x, y in by_class:
+        optimizer.zero_grad()
+        cross_entropy(model(x), y).backward()
+        optimizer.step()
+    return examine(model, by_class, batches=4)
+
+
+@case("a list sorted by class, the first class alone looked at", "batches-not-random")
+def sorted_list():
+    return examine(healthy(), [*_in_order(LABELS.argsort())], batches=4)
+
+
+@case("a stream sorted by class, the first class alone looked at", "batches-not-random")
+def sorted_stream():
+    return examine(healthy(), iter(_in_order(LABELS.argsort())), batches=4)
 
 
 @case("eight views of each of four images in a batch", "batches-not-random")
@@ -551,6 +612,40 @@ def frozen_backbone():
     for name in ("one", "two"):
         model.get_submodule(name).eval().requires_grad_(False)
     return examine(model, batches())
+
+
+@case("images in an order that is random, not shuffled again: no fault")
+def not_shuffled():
+    return examine(healthy(), _in_order(torch.arange(len(LABELS))))
+
+
+@case("images of one class, as there are no others: no fault")
+def one_class():
+    model, fours = healthy(), (LABELS == 4).nonzero().flatten()
+    return examine(model, _in_order(fours, batch=16), batches=4)
+
+
+@case("one of two classes is rare, and not shuffled: no fault")
+def rare_class():
+    model = healthy()
+    model.output = nn.Sequential(model.output, nn.Linear(10, 2))
+    rare = (torch.arange(len(LABELS)) == 799).long()  # which is looked up
+    data = torch.utils.data.TensorDataset(IMAGES, rare)
+    return examine(model, torch.utils.data.DataLoader(data, 32))
+
+
+@case("constants that were loaded: no fault")
+def constants_loaded():
+    model = net(FrozenBatchNorm2d)
+    model.load_state_dict(healthy().state_dict())
+    return examine(model, batches())
+
+
+@case("inputs that are as huge as their statistics: no fault")
+def huge_inputs():
+    model, far = healthy(), batches(1e10 * IMAGES)
+    update_bn(far, model)
+    return examine(model.train(), far)
 
 
 @case("dropout behind the last normalization: no fault")

@@ -7,6 +7,8 @@ import torch
 from small_problem import X, Y, loader
 from torch import nn
 from torch.nn.functional import cross_entropy
+from torch.utils.data import DataLoader, TensorDataset
+from torchvision.ops import FrozenBatchNorm2d
 
 from bn_tutorial.networks.batches import Score
 from bn_tutorial.networks.checks_with_data import gain
@@ -103,6 +105,71 @@ def test_batches_sorted_by_class_are_found():
     assert found.summary.startswith("F ")
     assert found.summary.endswith(" between batches in 1 (random: 1, too much: 3)")
     assert "batches-not-random" not in alarms(model, mend(found, model, sorted_batches))
+
+
+ORDER = Y.argsort()
+LISTED = [*zip(X[ORDER].split(16), Y[ORDER].split(16), strict=True)]
+LOADED = loader(16, X[ORDER], Y[ORDER], shuffle=False)
+
+
+@pytest.mark.parametrize("sorted_batches", [LISTED, LOADED])
+def test_one_class_is_no_random_batch_where_others_come_later(model, sorted_batches):
+    assert (Y == 0).sum() > 6 * 16
+    report = examine(model, sorted_batches, batches=6)
+    (found,) = report.alarms
+    assert (found.level, found.code, found.layers) == ("warning", "batches-not-random", ())
+    assert found.summary == "all 96 samples are of class 0, but 9 of 10 behind them are not"
+    assert report.verdict == "SUSPECT (1 warning): batches that are no random samples"
+    assert "batches random" not in str(report)
+    assert "batches are random" not in str(report)
+    torch.manual_seed(0)
+    assert "batches-not-random" in alarms(train(net(), sorted_batches), sorted_batches, batches=6)
+    mended = mend(found, model, sorted_batches)
+    assert (mended.batch_size, len(mended)) == (16, 40)
+    report = examine(model, mended, batches=6)
+    assert not report.alarms
+    assert any(line.startswith("batches random (F ") for line in report.sound)
+
+
+def test_one_class_is_no_random_batch_where_it_is_lost_and_nothing_can_be_looked_up(model):
+    found = alarms(model, iter(LISTED), batches=6)["batches-not-random"]
+    assert found.summary.startswith("all 96 samples are of class 0, and eval -> batch accuracy")
+    assert (found.level, found.remedy) == ("warning", "")
+    assert found.details[-1] == "make the loader anew, of samples in random order"
+
+
+def test_data_of_one_class_are_no_fault_and_what_they_cost_is_noted(model):
+    one = [(x, y) for x, y in LISTED if not y.any()]
+    for batches in (5, 20):
+        report = examine(model, one, batches=batches)
+        assert not report.alarms
+        note = next(found for found in report.findings if found.code == "batches-not-random")
+        assert note.summary.startswith("eval mode -> batch statistics: accuracy")
+        assert ("all of one class" in str(report)) == (batches == 5)
+
+
+def test_sound_model_is_healthy_with_a_loader_that_is_not_shuffled_but_no_order_is_vouched_for(
+    model,
+):
+    for data in (loader(shuffle=False), [*zip(X.split(32), Y.split(32), strict=True)]):
+        report = examine(model, data, batches=10)
+        assert not report.alarms
+        assert "batches random" not in str(report)
+        assert "whether batches are random after the first 10 (F " in " ".join(report.unchecked)
+        whole = examine(model, data)
+        assert any(line.startswith("batches random (F ") for line in whole.sound)
+
+
+@pytest.mark.parametrize(
+    "data", [LISTED, [x for x, _ in LISTED], DataLoader(TensorDataset(X, Y), 2, shuffle=True)]
+)
+def test_lines_for_other_loaders_can_be_copied(model, data):
+    small = [x[:8] for x in data] if data is not LISTED and isinstance(data, list) else data
+    small = [(x[:8], y[:8]) for x, y in data] if data is LISTED else small
+    found = alarms(model, small)["small-batches"]
+    mended = mend(found, model, small)
+    assert mended.batch_size == 32
+    assert "small-batches" not in alarms(model, mended)
 
 
 def test_small_last_batch_does_not_make_batches_look_sorted(model):
@@ -259,6 +326,71 @@ def test_gap_that_nothing_explains_is_found(model):
     assert (found.level, found.code, found.layers) == ("error", "eval-worse", ())
     assert found.summary.startswith("eval mode -> batch statistics: accuracy")
     assert len(found.details) == 1
+
+
+@pytest.mark.parametrize("size", [1e12, 1e18])
+def test_batch_that_exploded_once_is_found_in_all_channels(model, size):
+    x = X[:32].clone()
+    x[0] = size
+    model.train()
+    with torch.no_grad():
+        model(x)
+        for _ in range(3):
+            for x, _ in loader():
+                model(x)
+    model[1].running_var.clamp_(min=1e14)
+    model[1].running_mean.zero_()
+    found = alarms(model)["huge-statistics"]
+    assert (found.level, found.layers) == ("error", ("1",))
+    assert "a batch exploded" in found.details[0]
+    assert found.tried
+    torch.optim.swa_utils.update_bn(loader(), model)
+    assert not alarms(model)
+
+
+def test_variances_of_other_units_are_stale_not_huge(model):
+    report = examine(model, loader(x=X / 2**16))
+    assert "huge-statistics" not in report.codes
+
+
+def images(count=6):
+    return [torch.randn(16, 3, 8, 8) + 2 for _ in range(count)]
+
+
+def test_constants_that_were_never_loaded_are_found_and_those_that_were_are_not():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), FrozenBatchNorm2d(8), nn.ReLU())
+    with torch.no_grad():
+        model[0].weight *= 1e-3  # so that eps would decide, if the layer normalized
+    (found,) = alarms(model, images()).values()
+    assert (found.level, found.code, found.layers) == ("warning", "never-gathered", ("1",))
+    assert "nothing is normalized: 1" in found.summary
+    assert found.details[0].startswith("update_bn does not move constants: load sound ones")
+    assert not found.remedy
+    torch.optim.swa_utils.update_bn(images(), model)
+    assert alarms(model, images())  # it does not, indeed
+    model[1].running_var.fill_(1e-4)
+    model[1].running_mean.fill_(0.1)
+    assert not alarms(model, images())
+    model[1].running_mean[2] = torch.nan
+    (found,) = alarms(model, images()).values()
+    assert (found.code, found.layers, found.remedy) == ("nan-statistics", ("1",), "")
+    assert found.details[0].startswith("update_bn does not move constants")
+
+
+def test_momentum_of_zero_is_why_nothing_was_gathered():
+    torch.manual_seed(0)
+    model = net()
+    model[1].momentum = 0.0
+    report = examine(train(model), loader())
+    assert report.codes[:2] == ["never-gathered", "track-running-stats"]
+    assert report.errors[0].details == ("momentum is 0: no batch moves them",)
+    assert not {"momentum", "flags"} & {*report.sound}
+    names = {"model": model, "loader": loader(), "report": report, "torch": torch}
+    for found in report.alarms:
+        exec(found.remedy, names)
+    assert model[1].momentum == 0.1
+    assert not alarms(model)
 
 
 def test_huge_statistics_are_right_where_the_inputs_are_huge():

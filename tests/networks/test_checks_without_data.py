@@ -85,6 +85,10 @@ def test_huge_statistics_are_found_and_large_ones_are_not(model):
     (found,) = broken(kept_by(norm_layers(model)))
     assert found.summary.startswith("0: up to 1e+14, over 1e+10 times")
     mend(found, model)
+    model[0].running_var.fill_(1e22)  # in all of its channels
+    (found,) = broken(kept_by(norm_layers(model)))
+    assert found.summary.startswith("0: up to 1e+22, over 1e+10 times")
+    mend(found, model)
     assert codes(broken, model) == []
 
 

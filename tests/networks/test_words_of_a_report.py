@@ -142,6 +142,15 @@ class TestModel:
             f"see  {STALE_PAGE}",
         ]
 
+    def test_with_more_batches_than_were_looked_at(self, model):
+        assert lines(examine(model, INPUTS, batches=4))[-4:-1] == [
+            "OK   momentum, flags, modes, 32 or more values a mean, shared layers, dropout, "
+            "channels, gamma",
+            "NOT CHECKED  accuracy and loss (no targets); whether batches are random after the "
+            "first 4 (F 0.2); padding;",
+            "     passes of the training loop: watch_norms",
+        ]
+
     def test_with_targets(self):
         generator = torch.Generator().manual_seed(0)
         data = TensorDataset(torch.randn(40, 2, generator=generator), torch.arange(40) % 2)

@@ -1,13 +1,15 @@
 """What each check of batches finds, word for word, in trials that are made up to the last digit."""
 
 import math
+from collections import Counter
 
 import pytest
 import torch
 from torch import nn, tensor
 
-from bn_tutorial.networks.batches import Score
+from bn_tutorial.networks.batches import Origin, Score
 from bn_tutorial.networks.checks_with_data import (
+    EXPLODED,
     UPDATE,
     as_huge,
     constant,
@@ -15,7 +17,9 @@ from bn_tutorial.networks.checks_with_data import (
     far,
     few_values,
     gain,
+    huge,
     idle,
+    lost,
     mended,
     not_finite,
     not_random,
@@ -25,6 +29,7 @@ from bn_tutorial.networks.checks_with_data import (
     several,
     shifted_by_dropout,
     stale,
+    worse_in_batch,
     worse_in_eval,
 )
 from bn_tutorial.networks.gather import Between, Moments, Seen
@@ -241,6 +246,13 @@ class TestStale:
         assert found.summary == f"1 of 1 over 0.05 sigma; new ones: {BETTER}"
         assert found.details == (f"{name or 'the layer'}: mean off 1.00 sigma, var x 2", why)
 
+    @pytest.mark.parametrize(("ratio", "exploded"), [(2e4, True), (9e3, False)])
+    def test_variance_that_is_far_too_large_is_no_matter_of_rates(self, layers, ratio, exploded):
+        offsets = {"c": Offset(1.0, 5.0, ratio, 0.1)}
+        (found,) = self.found(layers, offsets, scores=CURED)
+        why = "variances over 1e+04 times too large: a batch exploded, or other units?"
+        assert (found.details[1] == why) is exploded
+
     @pytest.mark.parametrize(
         ("scores", "tail"),
         [
@@ -305,6 +317,31 @@ class TestHuge:
         assert as_huge(made, ["a"]) == right
         assert not as_huge(made, ["b", "a"])  # which nothing has reached
 
+    @pytest.mark.parametrize(
+        ("var", "reached", "size"),
+        [
+            ((2e10, 2e10), (1.0, 1.0), "2e+10"),
+            ((9e9, 9e9), (1.0, 1.0), ""),  # as other units may make it
+            ((3e10, 4e10, 1.0), (1.0,) * 3, "4e+10"),
+            ((3e10, 1.0, 1.0), (1.0,) * 3, ""),  # of which the other channels tell
+            ((9e6, 9e6), (0.0, 0.0), ""),  # of channels that are dead
+            ((1e22, 1e22), (1e20, 1e20), ""),
+        ],
+    )
+    def test_statistics_are_huge_against_what_reaches_the_layer(self, var, reached, size):
+        layer = nn.BatchNorm1d(len(var))
+        with torch.no_grad():
+            layer.running_var.copy_(tensor(var))
+        made = trials({"a": layer}, {"a": channels(*reached)}, offsets={"a": OFF["c"]})
+        summary = f"a: up to {size}, over 1e+10 times the variance that reaches it"
+        expected = Finding("error", "huge-statistics", summary, ("a",), (EXPLODED,), UPDATE)
+        assert [*huge(made, set())] == ([expected] if size else [])
+        assert not [*huge(made, {"a"})]
+        assert not [*huge(trials(offsets={"a": OFF["c"]}), set())]
+
+
+UNLIKE = {"eval": score(0.9, 18), "batch": score(1.1, 6)}
+
 
 class TestModes:
     def test_gap_that_new_statistics_do_not_mend(self):
@@ -322,6 +359,35 @@ class TestModes:
     def test_gap_that_is_mended_or_explained_or_none(self, scores, level):
         known = [Finding(level, "gamma-zero", "")]
         assert not [*worse_in_eval(trials(scores=scores), known)]
+
+    def test_batches_unlike_those_of_the_training(self):
+        summary = (
+            "eval mode -> batch statistics: accuracy 90.0 % -> 30.0 %, loss 0.9 -> 1.1 "
+            "(20 points matter)"
+        )
+        why = ("batches unlike those of the training: in some order, smaller, of other data?",)
+        made, others = trials(scores=UNLIKE), [Finding("error", "never-gathered", "")]
+        assert [*worse_in_batch(made, others)] == [
+            Finding("note", "batches-not-random", summary, (), why)
+        ]
+
+    @pytest.mark.parametrize("code", ["batches-not-random", "small-batches", "batch-of-one"])
+    def test_batches_of_which_it_is_known_why_they_are_unlike(self, code):
+        assert not [*worse_in_batch(trials(scores=UNLIKE), [Finding("warning", code, "")])]
+
+    @pytest.mark.parametrize(
+        ("before", "after", "matters"),
+        [
+            ([16] * 4, [12] * 4, True),  # twenty points
+            ([15] * 4, [12] * 4, False),
+            ([15] * 4, [15, 15, 15, 0], False),  # by chance
+            ([], [], False),
+        ],
+    )
+    def test_accuracy_is_lost_by_many_points_for_certain(self, before, after, matters):
+        scores = {"eval": Score([], before, [20] * 4), "batch": Score([], after, [20] * 4)}
+        assert lost(trials(scores=scores)) is matters
+        assert not lost(trials(scores={"eval": scores["eval"]}))
 
 
 class TestRefused:
@@ -475,6 +541,108 @@ class TestRandom:
         assert [*not_random(trials(evaluation={"a": between(9.0, 4)}))]
 
 
+def of_classes(*batches, **scores):
+    """Scores of batches of so many samples of each class."""
+    scores = {"eval": score(0.5, 15), **scores}
+    scores["eval"].classes = [Counter(dict(enumerate(batch))) for batch in batches]
+    return scores
+
+
+SORTED = "a batch of one class loses it with its mean; was the model trained with this loader?"
+
+
+class TestClasses:
+    @pytest.mark.parametrize(
+        ("batches", "pure", "most"),
+        [
+            ([(32, 0), (0, 32)] * 2, 100, 50),
+            ([(32, 0, 0), (3, 29, 0), (0, 1, 31), (0, 0, 32)], 97, 49),
+            ([(16, 0), (16, 0), (2, 14), (0, 16)], 97, 53),
+        ],
+    )
+    def test_batches_of_one_class_each(self, batches, pure, most):
+        made = trials(scores=of_classes(*batches))
+        summary = f"{pure} % of a batch are of one class (90 matter), of all batches {most} %"
+        assert [*not_random(made)] == [
+            Finding("warning", "batches-not-random", summary, (), (SORTED,), SHUFFLED)
+        ]
+
+    @pytest.mark.parametrize(
+        "batches",
+        [
+            [(32, 0), (0, 32), (32, 0)],  # too few
+            [(15, 0), (0, 15), (15, 0), (0, 15)],  # too small
+            [(28, 4), (4, 28)] * 2,
+            [(32, 0)] * 4,  # of a class that is all there is
+            [(32, 0), (32, 0), (32, 0), (3, 29)],
+            [(16, 16)] * 4,
+            [],
+        ],
+    )
+    def test_batches_of_which_that_may_be_chance(self, batches):
+        assert not [*not_random(trials(scores=of_classes(*batches)))]
+
+    @pytest.mark.parametrize(
+        ("batches", "later", "said"),
+        [
+            ([(32,)] * 4, [1] * 9 + [0], "all 128 samples are of class 0, but 9 of 10"),
+            ([(32,)] * 20, [0] * 8 + [1] * 2, "all 640 samples are of class 0, but 2 of 10"),
+            ([(32,), (30, 2)] * 2, [1] * 10, "124 of 128 samples are of class 0, but 10 of 10"),
+            ([(32,)] * 20, [0] * 9 + [1], ""),  # of a class that is rare
+            ([(8,)], [1, 1, 1, 0, 0], ""),
+            ([(32,), (30, 2)] * 2, [0] * 8 + [1] * 2, ""),
+            ([(32,)] * 20, [0] * 10, ""),
+            ([(32,)] * 20, [], ""),
+            ([], [1] * 10, ""),
+        ],
+    )
+    def test_one_class_behind_which_come_others(self, batches, later, said):
+        made = trials(scores=of_classes(*batches), origin=Origin(ordered=True, later=later))
+        summaries = [found.summary for found in not_random(made)]
+        assert summaries == ([f"{said} behind them are not"] if said else [])
+        made.origin.ordered = False
+        assert not [*not_random(made)]
+
+    @pytest.mark.parametrize(
+        ("batch", "later", "found"),
+        [(score(1.5, 3), [], 1), (score(1.5, 14), [], 0), (score(1.5, 3), [0] * 10, 0)],
+    )
+    def test_one_class_that_is_lost_with_the_mean_where_nothing_can_be_looked_up(
+        self, batch, later, found
+    ):
+        scores = of_classes(*[(20,)] * 4, batch=batch)
+        made = trials(scores=scores, origin=Origin("", ordered=True, later=later))
+        words = "accuracy 75.0 % -> 15.0 %, loss 0.5 -> 1.5"
+        summary = f"all 80 samples are of class 0, and eval -> batch {words}"
+        why = (SORTED, "make the loader anew, of samples in random order")
+        expected = Finding("warning", "batches-not-random", summary, (), why)
+        assert [*not_random(made)] == [expected] * found
+
+
+class TestRemade:
+    LIST = Origin("[row for batch in loader for row in batch]", "", "20")
+
+    def test_line_is_made_of_what_the_loader_has(self):
+        scores = of_classes(*[(32, 0), (0, 32)] * 2)
+        (found,) = not_random(trials(scores=scores, origin=self.LIST))
+        assert found.remedy == (
+            f"loader = torch.utils.data.DataLoader({self.LIST.samples}, batch_size=20, "
+            "shuffle=True, drop_last=True)"
+        )
+        few = trials(batch={"a": seen(values=8)}, origin=Origin(options=", collate_fn=f"))
+        (found,) = few_values(few, None)
+        assert found.remedy == LARGER.replace("True)", "True, collate_fn=f)")
+
+    def test_sentence_takes_the_place_of_a_line_where_there_is_none(self):
+        origin = Origin("")
+        error = ValueError("Expected more than 1 value")
+        refusing = trials(refused=("a", error, False), origin=origin)
+        few = trials(batch={"a": seen(values=2)}, origin=origin)
+        for found in (*refused(refusing), *few_values(few, None)):
+            assert found.remedy == ""
+            assert found.details[1:] == ("make the loader anew, of samples in random order",)
+
+
 class TestSeveral:
     @pytest.mark.parametrize(("scores", "level"), [(CURED, "error"), ({}, "warning")])
     @pytest.mark.parametrize("name", ["b", ""])
@@ -599,6 +767,11 @@ class TestConstant:
             "by less than the root of eps (1e-05)"
         )
         assert [*constant(made)] == [Finding("warning", "dead-channels", summary, (name,))]
+
+    def test_layer_of_constants_is_not_decided_by_eps(self):
+        batch = {"a": channels(0.0, 0.0), "b": channels(0.0, 0.0), "c": channels(0.0, 0.0)}
+        made = trials(batch=batch, frozen={"a"}, constant={"b"})
+        assert [found.layers for found in constant(made)] == [("c",)]
 
     def test_mean_of_one_value_has_no_variance_to_be_small(self):
         one = seen((0.0, 0.0), (0.0, 0.0), values=1)

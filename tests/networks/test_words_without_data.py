@@ -5,6 +5,7 @@ import torch
 from torch import nn, tensor
 
 from bn_tutorial.networks.checks_without_data import (
+    EXPLODED,
     UPDATE,
     Kept,
     at_odds,
@@ -15,6 +16,7 @@ from bn_tutorial.networks.checks_without_data import (
     kept_in,
     left,
     never_gathered,
+    never_loaded,
     unevenly_counted,
 )
 from bn_tutorial.networks.report import Finding
@@ -66,14 +68,14 @@ def test_statistics_that_are_none(layers, summary):
         ),
         ([kept("a", (0.0, 1e25), (1.0, 1.0))], "a: 1e+50"),  # more than single precision holds
         ([kept("a", (0.0,) * 3, (1e-9, 1e-9, 2e7))], "a: 2e+07"),
+        ([kept("a", (0.0,) * 3, (2e16, 3e16, 4e16))], "a: 4e+16"),  # in every channel
     ],
 )
 def test_huge_statistics(layers, summary):
     names, _, size = summary.partition(": ")
-    summary = f"{names}: up to {size}, over 1e+10 times the layer's variance"
-    expected = Finding(
-        "error", "huge-statistics", summary, tuple(one.name for one in layers), remedy=UPDATE
-    )
+    summary = f"{names}: up to {size}, over 1e+10 times a layer's variance"
+    names = tuple(one.name for one in layers)
+    expected = Finding("error", "huge-statistics", summary, names, (EXPLODED,), UPDATE)
     assert [*broken(layers)] == [expected]
 
 
@@ -87,6 +89,7 @@ def test_layer_with_huge_statistics_is_found_behind_one_with_none():
 
 def test_variance_of_zero_and_large_values_of_small_ones_are_not_broken():
     assert not [*broken([kept(var=(0.0, 0.0)), kept("b", (0.0,) * 3, (1e-9, 1e-9, 9e6))])]
+    assert not [*broken([kept(mean=(1e12, 1e12), var=(9e15, 9e15))])]
 
 
 def test_statistics_of_new_layers():
@@ -107,6 +110,41 @@ def test_statistics_that_were_lost_after_batches_were_counted():
     assert [*never_gathered(layers)] == [
         Finding("error", "never-gathered", summary, ("a", "b"), why, UPDATE)
     ]
+
+
+@pytest.mark.parametrize(
+    ("momenta", "why"),
+    [
+        ((0.0, 0.0), "momentum is 0: no batch moves them"),
+        ((0.0, 0.1), "9 batches were counted, though: the buffers were lost afterwards"),
+    ],
+)
+def test_statistics_that_momentum_never_moves_were_not_lost(momenta, why):
+    layers = [kept(name, var=(1.0, 1.0), counted=9) for name in "ab"]
+    for layer, momentum in zip(layers, momenta, strict=True):
+        layer.momentum = momentum
+    (found,) = never_gathered(layers)
+    assert found.details == (why,)
+    assert found.remedy == UPDATE  # which sets the momentum to None meanwhile
+
+
+def test_layers_that_count_nothing_may_hold_constants():
+    (found,) = never_gathered([kept(mean=(0.0, 0.0), var=(1.0, 1.0))])
+    assert found.details == (
+        "never in train mode, or loaded or averaged without its buffers",
+        "or constants (FrozenBatchNorm), as no counter: these update_bn does not move",
+    )
+
+
+def test_constants_that_were_never_loaded():
+    new = kept("a", (0.0, 0.0), (1.0, 1.0))
+    loaded = [kept("b"), kept("c", (0.0, 0.5), (1.0, 1.0)), kept("d", (0.0, 0.0), (1.0, 2.0))]
+    summary = "constants still 0 and 1, never loaded, so nothing is normalized: a"
+    why = ("update_bn does not move constants: load sound ones, or take another norm_layer",)
+    assert [*never_loaded([new, *loaded])] == [
+        Finding("warning", "never-gathered", summary, ("a",), why)
+    ]
+    assert not [*never_loaded(loaded)]
 
 
 def test_gammas_that_let_nothing_pass():
