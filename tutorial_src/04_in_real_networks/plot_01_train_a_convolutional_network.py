@@ -129,7 +129,7 @@ for arm, (_, color) in ARMS.items():
     ax.plot([*scores], errors, color=COLORS[color], label=arm, marker="o")
 border = {"color": COLORS["grey"], "linewidth": 0.8, "linestyle": "solid"}
 ax.axhline(100 - LEVEL, **border)
-ax.text(0.01, 96 - LEVEL, "usable below", va="top", fontsize=9)
+ax.text(0.17, 96 - LEVEL, "usable below", ha="center", va="top", fontsize=9)
 ax.set(xscale="log", yscale="log", xlabel="learning rate")
 ax.set(ylabel="validation error (%)", ylim=(3, 100))
 ax.set_yticks([5, 10, 20, 50, 100], ["5", "10", "20", "50", "100"])
