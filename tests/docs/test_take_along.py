@@ -15,6 +15,7 @@ from plain_text import Around
 from pybtex.database import BibliographyData
 
 from bn_tutorial import __version__
+from bn_tutorial.lab.evidence import Evidence
 
 PAGE = "gallery/01_a/plot_01_x"
 WHEEL = f"bn_tutorial-{__version__}-py3-none-any.whl"
@@ -175,6 +176,36 @@ def test_wheel_is_the_same_wherever_it_is_built(tmp_path, monkeypatch):
         path.touch()
     monkeypatch.setattr(take_along, "ROOT", there)
     assert take_along.build_wheel(there / "made").read_bytes() == here.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("only", "is_told"), [("", True), ("01_a/plot_01_x.py", True), ("02_b", False)]
+)
+def test_where_one_page_is_built_alone_others_tell_no_numbers(only, is_told, tmp_path, monkeypatch):
+    monkeypatch.setenv("BN_TUTORIAL_ONLY", only)
+    monkeypatch.setenv("BN_TUTORIAL_EVIDENCE", str(tmp_path / "evidence"))
+    Evidence("01_a/plot_01_x").save()
+    (tmp_path / "references.bib").touch()
+    told = []
+    monkeypatch.setattr(take_along, "build_wheel", lambda _: tmp_path / WHEEL)
+    monkeypatch.setattr(take_along, "equip", lambda _, around, *_rest: told.append(around.known))
+    standard = SimpleNamespace(labels={})
+    env = SimpleNamespace(
+        titles={},
+        domains=SimpleNamespace(standard_domain=standard),
+        dlfiles={Path(f"{PAGE}{end}"): ({PAGE}, f"x{end}") for end in (".ipynb", ".py", ".zip")},
+    )
+    take_along.finish(
+        SimpleNamespace(
+            builder=SimpleNamespace(format="html"),
+            outdir=tmp_path,
+            srcdir=tmp_path,
+            env=env,
+            config=SimpleNamespace(html_baseurl="", colab_site=""),
+        ),
+        None,
+    )
+    assert [known is not None for known in told] == [is_told]
 
 
 def test_site_offers_all_of_it(real_site):
