@@ -317,14 +317,16 @@ for rate in (0.1, 0.2):
     axes[0].axhline(2 / rate, color=COLORS["grey"], linestyle="dotted")
     axes[0].annotate(
         f"2 / {rate}",
-        (1, 2 / rate),
-        (7, 0),
+        (0.99, 2 / rate),
+        (0, -3),
         xycoords=axes[0].get_yaxis_transform(),
         textcoords="offset points",
-        va="center",
+        ha="right",
+        va="top",
         fontsize=9,
     )
 axes[0].set(yscale="log", xlabel="step", ylabel="sharpness")
+axes[0].set_ylim(bottom=8)
 axes[0].set_yticks([10, 20, 40], ["10", "20", "40"])
 axes[0].minorticks_off()
 figure.legend(loc="outside upper left", ncols=3)
