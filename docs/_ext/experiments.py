@@ -48,7 +48,7 @@ def prepare(app: Sphinx, config: Config) -> None:
     docs = Path(app.srcdir)
     source, gallery = docs.parent / "tutorial_src", docs / "gallery"
     scripts = state.scripts_in(source)
-    only = os.environ.get("BN_TUTORIAL_ONLY", "").removesuffix(".py")
+    only = state.wanted()
     chosen = [script for script in scripts if script.startswith(only)]
     if only and not chosen:
         raise ConfigError(f"BN_TUTORIAL_ONLY={only} names none of: {', '.join(scripts)}")

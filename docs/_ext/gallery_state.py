@@ -9,6 +9,7 @@ runs again. A script is named here by its path without suffix:
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Iterable
@@ -34,6 +35,11 @@ CELL = re.compile(
     r"(.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
+
+
+def wanted() -> str:
+    """Return how the names of the scripts to build begin: nothing, where all are to be built."""
+    return os.environ.get("BN_TUTORIAL_ONLY", "").removesuffix(".py")
 
 
 def scripts_in(folder: Path) -> list[str]:

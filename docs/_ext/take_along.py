@@ -11,10 +11,10 @@ the archive beside the notebook, and is installed from that folder.
 from __future__ import annotations
 
 import json
-import os
 import re
 from pathlib import Path
 
+import gallery_state
 import plain_text
 import site_archive
 from hatchling.builders.wheel import WheelBuilder
@@ -130,8 +130,8 @@ def finish(app: Sphinx, error: Exception | None) -> None:
         }
         script = page.removeprefix("gallery/")
         # Where one page is built alone, others may name what their last run did not yet measure.
-        is_chosen = script.startswith(os.environ.get("BN_TUTORIAL_ONLY", "").removesuffix(".py"))
-        is_known = is_chosen and evidence.path_of(script).is_file()
+        is_wanted = script.startswith(gallery_state.wanted())
+        is_known = is_wanted and evidence.path_of(script).is_file()
         known = evidence.recall(script) if is_known else None
         around = plain_text.Around(page, known, sources, titles, links, labels)
         equip(files, around, wheel, site and f"{site}{FOLDER}/")

@@ -378,11 +378,8 @@ for name, norm in ((plain, None), (bn, "batch")):
 evidence.save()
 for name in ARMS:  # they learn, at the edge or not
     assert (losses[name][:, -1] < losses[name][:, 0] / 3).all()
-for name in (
-    plain,
-    bn,
-    fast,
-):  # from above it to near it: within a factor of two
+# From above the edge to near it: within a factor of two.
+for name in (plain, bn, fast):
     assert (raw[name][:, 0] > edge(ARMS[name].rate)).all()
     near = evidence.effects[f"sharpness - edge, {name}"]
     assert -0.3 < near.low < near.high < 0.3
