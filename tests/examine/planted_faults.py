@@ -57,6 +57,15 @@ def healthy():
     return copy.deepcopy(_healthy())
 
 
+def go_on(model, examples, lr=0.01):
+    """Train a model on, a step for each batch, in the mode that it is in."""
+    optimizer = torch.optim.Adam(model.parameters(), lr=lr)
+    for x, y in examples:
+        optimizer.zero_grad()
+        cross_entropy(model(x), y).backward()
+        optimizer.step()
+
+
 # ---------------------------------------------------------------------------------------------
 # Statistics
 # ---------------------------------------------------------------------------------------------
@@ -87,22 +96,14 @@ def statistics_of_another():
 @case("twenty steps with a momentum of 0.01", "stale-statistics")
 def slow_averages():
     model = net(momentum=0.01)
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
-    for x, y in [*batches()][:20]:
-        optimizer.zero_grad()
-        cross_entropy(model(x), y).backward()
-        optimizer.step()
+    go_on(model, [*batches()][:20])
     return examine(model, batches())
 
 
 @case("a rate that stays high to the end", "stale-statistics")
 def rate_not_decayed():
     model = healthy()
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.1)
-    for x, y in batches():
-        optimizer.zero_grad()
-        cross_entropy(model(x), y).backward()
-        optimizer.step()
+    go_on(model, batches(), lr=0.1)
     return examine(model, batches())
 
 
@@ -116,11 +117,7 @@ def fine_tuned_briefly():
     model, inverted = healthy(), -IMAGES
     for name in ("one", "two", "three"):
         model.get_submodule(name).momentum = 0.01
-    optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
-    for x, y in batches(inverted):
-        optimizer.zero_grad()
-        cross_entropy(model(x), y).backward()
-        optimizer.step()
+    go_on(model, batches(inverted), lr=5e-3)
     return examine(model, batches(inverted))
 
 
@@ -134,11 +131,7 @@ def statistics_reset():
 @case("trained in eval mode from the first step on", "never-gathered")
 def trained_in_eval_mode():
     model = net().eval()
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
-    for x, y in batches():
-        optimizer.zero_grad()
-        cross_entropy(model(x), y).backward()
-        optimizer.step()
+    go_on(model, batches())
     return examine(model, batches())
 
 
@@ -217,11 +210,7 @@ def constants_never_loaded():
 @case("momentum 0 in all layers from the first step on", "never-gathered")
 def momentum_zero_from_scratch():
     model = net(momentum=0.0)
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
-    for x, y in batches():
-        optimizer.zero_grad()
-        cross_entropy(model(x), y).backward()
-        optimizer.step()
+    go_on(model, batches())
     return examine(model, batches())
 
 
@@ -354,11 +343,7 @@ def sorted_by_class():
     data = torch.utils.data.TensorDataset(IMAGES[order], LABELS[order])
     by_class = torch.utils.data.DataLoader(data, 32)
     model = net()
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
-    for x, y in by_class:
-        optimizer.zero_grad()
-        cross_entropy(model(x), y).backward()
-        optimizer.step()
+    go_on(model, by_class)
     return examine(model, torch.utils.data.DataLoader(data, 32, sampler=_blocks(len(data))))
 
 
@@ -371,11 +356,7 @@ def _in_order(rows, batch=32):
 def sorted_throughout():
     by_class = _in_order(LABELS.argsort())
     model = taught()
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
-    for x, y in by_class:
-        optimizer.zero_grad()
-        cross_entropy(model(x), y).backward()
-        optimizer.step()
+    go_on(model, by_class)
     return examine(model, by_class, batches=4)
 
 
