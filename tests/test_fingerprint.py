@@ -287,7 +287,7 @@ class TestThisPackage:
 
     def test_constant_of_the_training_makes_every_run_again(self, copy):
         changed = self.changed(
-            copy, "lab/training.py", "_EVALUATION_BATCH = 500", "_EVALUATION_BATCH = 1_000"
+            copy, "lab/training.py", "EVALUATION_BATCH = 500", "EVALUATION_BATCH = 1_000"
         )
         assert runs().keys() <= changed
 

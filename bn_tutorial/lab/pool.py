@@ -1,16 +1,19 @@
 """Train many runs: over the cores of this machine, or on a cluster.
 
 Every run has one thread, so the numbers do not depend on how many are trained at the same time.
+Runs of networks with the same layers are trained side by side, which changes no bit of them.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import pickle
 import sys
 import warnings
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from itertools import pairwise
 
 import joblib
 import numpy as np
@@ -22,12 +25,16 @@ from tqdm import tqdm
 from bn_tutorial.data.dataset import Dataset
 from bn_tutorial.fingerprint import Sources
 from bn_tutorial.lab.real_networks import Spec
+from bn_tutorial.lab.side_by_side import alike, train_side_by_side
 from bn_tutorial.lab.store import Store, code_of
 from bn_tutorial.lab.training import History
 from bn_tutorial.lab.workers import deaf_to_hangup, end_with, no_room_explained
+from bn_tutorial.networks.probes import MEASURES
 
 Bytes = npt.NDArray[np.uint8]
 Training = Generator[tuple[Spec, History], None, None]
+
+_TOGETHER = 8  # networks side by side; with more, their activations leave the nearer caches
 
 _loaded = Sources()  # the code that this process runs, whatever becomes of the files
 
@@ -107,10 +114,11 @@ def _train_all(
     """Yield each history as it is finished; one process is this one."""
     scheduler = os.environ.get("BN_TUTORIAL_SCHEDULER")
     processes = min(workers or joblib.cpu_count(), len(missing))
-    codes = [code_of(run, sources) for run in missing]
+    groups = _side_by_side(missing, 2 * processes)
+    codes = [code_of(group[0], sources) for group in groups]
     if processes <= 1 and not scheduler:
-        for run, code in zip(missing, codes, strict=True):
-            yield run, _train(run, data, code)
+        for group, code in zip(groups, codes, strict=True):
+            yield from _train(group, data, code)
         return
     # One array of bytes rather than the data set itself, because joblib puts a large array into
     # memory that all processes share, and cleans up after itself even where it is killed.
@@ -132,10 +140,38 @@ def _train_all(
         parallel = joblib.Parallel(processes, batch_size=1, return_as="generator_unordered")
         with deaf_to_hangup():
             trained = parallel(
-                joblib.delayed(_in_worker)(run, packed, data.digest, code)
-                for run, code in zip(missing, codes, strict=True)
+                joblib.delayed(_in_worker)(group, packed, data.digest, code)
+                for group, code in zip(groups, codes, strict=True)
             )
-        yield from trained
+        for finished in trained:
+            yield from finished
+
+
+def _side_by_side(missing: Sequence[Spec], least: int) -> list[list[Spec]]:
+    """Put together what is trained side by side; where there is enough, in so many groups."""
+    groups, together = list[list[Spec]](), dict[Spec, list[Spec]]()
+    for run in missing:
+        if (shared := alike(run)) is None:
+            groups.append([run])
+        elif shared in together:
+            together[shared].append(run)
+        else:
+            groups.append(together.setdefault(shared, [run]))
+    most = min(_TOGETHER, math.ceil(len(missing) / max(least, 1)))
+    return [
+        part
+        for group in groups
+        for part in _in_equal_parts(sorted(group, key=_rate), math.ceil(len(group) / most))
+    ]
+
+
+def _rate(run: Spec) -> float:
+    return run.config.lr  # networks of one rate that stand beside each other step at once
+
+
+def _in_equal_parts(group: list[Spec], count: int) -> list[list[Spec]]:
+    ends = [len(group) * part // count for part in range(count + 1)]
+    return [group[start:end] for start, end in pairwise(ends)]
 
 
 @contextmanager
@@ -161,8 +197,10 @@ def _on_cluster(scheduler: str, packed: Bytes) -> Iterator[None]:
             yield
 
 
-def _in_worker(run: Spec, packed: Bytes, digest: str, code: str) -> tuple[Spec, History]:
-    return run, _train(run, _unpacked(packed, digest), code)
+def _in_worker(
+    group: Sequence[Spec], packed: Bytes, digest: str, code: str
+) -> list[tuple[Spec, History]]:
+    return _train(group, _unpacked(packed, digest), code)
 
 
 _held: dict[str, Dataset] = {}
@@ -176,15 +214,21 @@ def _unpacked(packed: Bytes, digest: str) -> Dataset:
     return _held[digest]
 
 
-def _train(run: Spec, data: Dataset, code: str) -> History:
+def _train(group: Sequence[Spec], data: Dataset, code: str) -> list[tuple[Spec, History]]:
     # A process may have older code in memory: a worker outlives the study it was started for.
-    if code_of(run, _loaded) != code:
+    first, *others = group
+    if code_of(first, _loaded) != code:
         raise RuntimeError(
             "the code of bn_tutorial changed while it was in use, or differs between machines: "
             "start again"
         )
-    with one_thread(), _named(run):
-        return run.train(data)
+    with one_thread(), _named(first):
+        if not others:
+            return [(first, first.train(data))]
+        models, configs = [run.model() for run in group], [run.config for run in group]
+        measure = MEASURES[first.measure] if first.measure else None
+        histories = train_side_by_side(models, data, configs, measure=measure)
+        return [*zip(group, histories, strict=True)]
 
 
 @contextmanager

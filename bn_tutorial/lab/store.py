@@ -23,6 +23,7 @@ import numpy.typing as npt
 from bn_tutorial import fingerprint
 from bn_tutorial.fingerprint import Sources
 from bn_tutorial.lab.real_networks import Spec
+from bn_tutorial.lab.side_by_side import alike, train_side_by_side
 from bn_tutorial.lab.spec import RunSpec
 from bn_tutorial.lab.training import CURVES, History
 from bn_tutorial.networks.norms import parse_norm
@@ -148,8 +149,9 @@ def code_of(run: Spec, sources: Sources) -> str:
     else:
         norms = {"bn_tutorial.networks.rivals.RIVALS": parse_rival(run.norm)[:1]}
     measures = [run.measure] if run.measure else []
+    together = [train_side_by_side] if alike(run) else []
     return sources.of_code(
-        type(run), chosen={**norms, "bn_tutorial.networks.probes.MEASURES": measures}
+        type(run), *together, chosen={**norms, "bn_tutorial.networks.probes.MEASURES": measures}
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
@@ -28,7 +28,8 @@ from bn_tutorial.networks.settings import real, whole
 
 __all__ = ["CURVES", "Config", "History", "Measure", "device", "train"]
 
-_EVALUATION_BATCH = 500  # images; with 2,000 what a convolution gives leaves the nearer caches
+EVALUATION_BATCH = 500  # images; with 2,000 what a convolution gives leaves the nearer caches
+FINITE_EVERY = 20  # steps, after which it is seen whether a loss is finite
 _MEASURED = 2_000  # images; enough for a percentile
 
 Measure = Callable[[nn.Module, Tensor], Mapping[str, float | NDArray[np.float64]]]
@@ -179,31 +180,78 @@ def train(
     batches = batches_of(tensors.train, config)
 
     start = time.perf_counter()
-    shown = tensors.test.images[:_MEASURED]
-    measured: list[Measured] = []
-    if measure:
-        _look(measure, model, shown, measured)
-    periods: list[Period] = []
-    diverged = False
+    course = Course(model, tensors, config, measure)
     # tqdm takes disable=None to mean "unless this is a terminal".
     disable = None if progress is None else not progress
     with tqdm(total=config.evaluations, unit="evaluation", disable=disable, leave=False) as bar:
-        while len(periods) < config.evaluations and not diverged:
+        while not course.over:
             some = islice(batches, config.evaluate_every)
-            periods.append(Period(*_train_period(model, some, config), *_evaluate(model, tensors)))
-            if measure:
-                _look(measure, model, shown, measured)
-            diverged = periods[-1].first_not_finite() is not None
+            score = course.close(*_train_period(model, some, config))
             bar.update()
-            bar.set_postfix(test_accuracy=f"{periods[-1].test.accuracy:.1%}")
+            bar.set_postfix(test_accuracy=f"{score.accuracy:.1%}")
     model.eval()
-    return put_together(
-        periods,
-        measured,
-        evaluations=config.evaluations,
-        steps=config.steps,
-        seconds=time.perf_counter() - start,
-    )
+    return course.history(time.perf_counter() - start)
+
+
+class Course:
+    """What was seen of a network while it is trained: one period after the other.
+
+    Parameters
+    ----------
+    model, config, measure
+        As of :func:`train`.
+    tensors : tuple
+        What :func:`tensors_of` returns.
+    """
+
+    def __init__(
+        self, model: nn.Module, tensors: _Tensors, config: Config, measure: Measure | None
+    ) -> None:
+        self.model, self.tensors, self.config, self.measure = model, tensors, config, measure
+        self.periods: list[Period] = []
+        self.measured: list[Measured] = []
+        self._look()
+
+    @property
+    def over(self) -> bool:
+        """Whether there is nothing more to train: all is done, or it has diverged."""
+        if not self.periods:
+            return False
+        diverged = self.periods[-1].first_not_finite() is not None
+        return diverged or len(self.periods) == self.config.evaluations
+
+    def close(self, losses: list[float], train_accuracy: float) -> Score:
+        """Keep the loss of each step of a period and its accuracy; evaluate, and return how well.
+
+        The network is in evaluation mode afterwards.
+        """
+        validation, test = _evaluate(self.model, self.tensors)
+        self.periods.append(Period(losses, train_accuracy, validation, test))
+        self._look()
+        return test
+
+    def history(self, seconds: float) -> History:
+        """Return all that was seen."""
+        return put_together(
+            self.periods,
+            self.measured,
+            evaluations=self.config.evaluations,
+            steps=self.config.steps,
+            seconds=seconds,
+        )
+
+    def _look(self) -> None:
+        """Measure once more, and refuse other shapes than at first."""
+        if self.measure is None:
+            return
+        values = self.measure(self.model, self.tensors.test.images[:_MEASURED])
+        looks = self.measured
+        looks.append({name: np.array(value, dtype=np.float64) for name, value in values.items()})
+        first, last = (
+            {name: value.shape for name, value in look.items()} for look in (looks[0], looks[-1])
+        )
+        if last != first:
+            raise ValueError(f"measured {last}, expected {first} as at first")
 
 
 class _Images(NamedTuple):
@@ -230,18 +278,18 @@ def tensors_of(data: Dataset, device: torch.device) -> _Tensors:
     return _Tensors(tensors(data.train), validation, tensors(data.test))
 
 
-def batches_of(data: _Images, config: Config) -> Iterator[_Images]:
-    """Yield batches without end; every pass through the images has an order of its own."""
+def orders_of(count: int, config: Config) -> Iterator[Tensor]:
+    """Yield without end which of so many images are next; each pass has an order of its own."""
     generator = torch.Generator().manual_seed(config.seed)
     while True:
-        order = torch.randperm(len(data.labels), generator=generator).to(data.labels.device)
-        labels = data.labels[order]
-        for chosen, targets in zip(
-            torch.split(order, config.batch_size),
-            torch.split(labels, config.batch_size),
-            strict=True,
-        ):
-            yield _Images(data.images.index_select(0, chosen), targets)
+        yield from torch.split(torch.randperm(count, generator=generator), config.batch_size)
+
+
+def batches_of(data: _Images, config: Config) -> Iterator[_Images]:
+    """Yield batches without end, in the order of :func:`orders_of`."""
+    for chosen in orders_of(len(data.labels), config):
+        rows = chosen.to(data.labels.device)
+        yield _Images(data.images.index_select(0, rows), data.labels[rows])
 
 
 def _train_period(
@@ -256,20 +304,30 @@ def _train_period(
     for images, targets in batches:
         logits = model(images)
         loss = cross_entropy(logits, targets)
-        # Not torch.optim.SGD: it is no faster, and importing it takes each process some seconds.
-        gradients = torch.autograd.grad(loss, parameters)
-        with torch.no_grad():
-            for parameter, gradient in zip(parameters, gradients, strict=True):
-                if config.weight_decay and parameter.ndim > 1:
-                    gradient = gradient + config.weight_decay * parameter
-                parameter.sub_(gradient, alpha=config.lr)
+        descend(parameters, loss, config)
         losses.append(loss.detach())
         outputs.append(logits.detach())
         labels.append(targets)
         # What has diverged stays so. Not at each step, because a look lets a GPU run idle.
-        if len(losses) % 20 == 0 and not losses[-1].isfinite():
+        if len(losses) % FINITE_EVERY == 0 and not losses[-1].isfinite():
             break
-    return torch.stack(losses).tolist(), _accuracy(torch.cat(outputs), torch.cat(labels))
+    return torch.stack(losses).tolist(), accuracy(torch.cat(outputs), torch.cat(labels))
+
+
+def descend(parameters: Sequence[Tensor], loss: Tensor, config: Config) -> None:
+    """Take one step against the gradient of a loss."""
+    # Not torch.optim.SGD: it is no faster, and importing it takes each process some seconds.
+    gradients = torch.autograd.grad(loss, parameters)
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        change(parameter, gradient, config, decays=parameter.ndim > 1)
+
+
+@torch.no_grad()
+def change(values: Tensor, gradient: Tensor, config: Config, decays: bool) -> None:
+    """Change some parameters in place, by the learning rate times their gradient."""
+    if config.weight_decay and decays:
+        gradient = gradient + config.weight_decay * values
+    values.sub_(gradient, alpha=config.lr)
 
 
 def _evaluate(model: nn.Module, data: _Tensors) -> tuple[Score | None, Score]:
@@ -281,22 +339,12 @@ def _evaluate(model: nn.Module, data: _Tensors) -> tuple[Score | None, Score]:
 
 @torch.inference_mode()
 def _score(model: nn.Module, data: _Images) -> Score:
-    logits = torch.cat([model(images) for images in torch.split(data.images, _EVALUATION_BATCH)])
+    logits = torch.cat([model(images) for images in torch.split(data.images, EVALUATION_BATCH)])
     logits, labels = logits.cpu(), data.labels.cpu()  # not every device knows float64
     loss = cross_entropy(logits.double(), labels).item()
-    return Score(loss, _accuracy(logits, labels), (logits.argmax(1) == labels).numpy())
+    return Score(loss, accuracy(logits, labels), (logits.argmax(1) == labels).numpy())
 
 
-def _accuracy(logits: Tensor, labels: Tensor) -> float:
+def accuracy(logits: Tensor, labels: Tensor) -> float:
+    """Return the share of images whose class has the greatest logit."""
     return int((logits.argmax(1) == labels).sum()) / len(labels)
-
-
-def _look(measure: Measure, model: nn.Module, images: Tensor, looks: list[Measured]) -> None:
-    """Measure once more, and refuse other shapes than at first."""
-    values = measure(model, images)
-    looks.append({name: np.array(value, dtype=np.float64) for name, value in values.items()})
-    first, last = (
-        {name: value.shape for name, value in look.items()} for look in (looks[0], looks[-1])
-    )
-    if last != first:
-        raise ValueError(f"measured {last}, expected {first} as at first")

@@ -1,0 +1,368 @@
+"""Train networks of the same layers side by side: all of them take a step at the same time.
+
+A step of a small network takes longer to be said than to be computed. Where several networks have
+the same layers, and differ in their weights, learning rates and images, one product of matrices
+for each layer serves all of them, and a step of five takes half as long as five steps. What comes
+out is the same bit by bit: each network has its own batch, its own mean and variance, and its own
+sum for every number. Before they begin, one step of each alone is compared with one of all.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import groupby
+from typing import Any, NamedTuple, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import batch_norm, cross_entropy, log_softmax, nll_loss
+
+from bn_tutorial.data.dataset import Dataset
+from bn_tutorial.lab.real_networks import ResidualSpec, Spec
+from bn_tutorial.lab.spec import RunSpec
+from bn_tutorial.lab.training import (
+    EVALUATION_BATCH,
+    FINITE_EVERY,
+    Config,
+    Course,
+    History,
+    Measure,
+    accuracy,
+    change,
+    descend,
+    device,
+    orders_of,
+    tensors_of,
+    train,
+)
+from bn_tutorial.networks.residual import Block
+
+__all__ = ["SideBySide", "alike", "train_side_by_side"]
+
+_POINTWISE = (nn.ReLU, nn.Sigmoid, nn.Tanh, nn.Identity)
+_LANES = (
+    16  # numbers that a processor takes at once; those that are left over it may round otherwise
+)
+
+
+class _Own(NamedTuple):
+    """A parameter of all networks, shape (networks, ...), and whether weight decay is for it."""
+
+    values: Tensor
+    decays: bool
+
+
+class _Linear(torch.autograd.Function):
+    """Each network's own linear map.
+
+    PyTorch's gradient of such a product is that of its transpose, which may differ by a bit from
+    what it computes for one network alone.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """Return x, shape (networks, N, inputs), times the transposed weights, plus the bias."""
+        ctx.save_for_backward(x, weight)
+        ctx.with_bias = bias is not None
+        if bias is None:
+            return torch.bmm(x, weight.transpose(1, 2))
+        return torch.baddbmm(bias.unsqueeze(1), x, weight.transpose(1, 2))
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, Tensor, Tensor | None]:
+        """Return the gradients of x (the images need none), of the weights and of the bias."""
+        x, weight = ctx.saved_tensors
+        dx = torch.bmm(dy, weight) if ctx.needs_input_grad[0] else None
+        return dx, torch.bmm(dy.transpose(1, 2), x), dy.sum(1) if ctx.with_bias else None
+
+
+class SideBySide:
+    """Several networks of the same layers as one, which takes each through its own batch.
+
+    The weights of their linear maps, and gamma, beta and running statistics of their batch
+    normalizations, lie one behind the other in memory. The networks themselves go on to work:
+    their parameters become views of it.
+
+    Parameters
+    ----------
+    models : sequence of Module
+        Nested ``nn.Sequential`` and residual blocks of any modules, of the same types and shapes
+        in all networks. Linear maps, pointwise activations and ``nn.BatchNorm1d`` are computed for
+        all networks together; any other module takes one network after the other.
+
+    Attributes
+    ----------
+    parameters : list
+        What is trained: each parameter of all networks, with the networks as its first axis.
+
+    Examples
+    --------
+    >>> models = [nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2)) for _ in range(4)]
+    >>> x = torch.randn(4, 5, 3)
+    >>> y = SideBySide(models)(x)
+    >>> y.shape, torch.allclose(y[1], models[1](x[1]), atol=1e-6)
+    (torch.Size([4, 5, 2]), True)
+    """
+
+    def __init__(self, models: Sequence[nn.Module]) -> None:
+        self.models = models
+        self.parameters: list[_Own] = []
+        self._joined: dict[nn.Module, dict[str, Tensor]] = {}
+        self._alone: list[list[nn.Parameter]] = [[] for _ in models]
+        self._take(models)
+
+    def _take(self, modules: Sequence[nn.Module]) -> None:
+        """Join what can be computed together, in the order in which it is computed."""
+        if parts := _parts(modules):
+            for inner in parts:
+                self._take(inner)
+        elif _is_joined(modules[0]):
+            self._join(modules)
+        else:
+            for module, own in zip(modules, self._alone, strict=True):
+                own.extend(module.parameters())
+
+    def _join(self, modules: Sequence[nn.Module]) -> None:
+        """Put what the modules keep into one tensor for each name, of which theirs are views."""
+        joined = self._joined[modules[0]] = {}
+        for name, first in modules[0].named_parameters():
+            joined[name] = torch.stack([m.get_parameter(name).detach() for m in modules])
+            for module, view in zip(modules, joined[name], strict=True):
+                module.get_parameter(name).data = view
+            joined[name].requires_grad_()
+            self.parameters.append(_Own(joined[name], decays=first.ndim > 1))
+        for name, _ in modules[0].named_buffers():
+            joined[name] = torch.stack([m.get_buffer(name) for m in modules])
+            for module, view in zip(modules, joined[name], strict=True):
+                setattr(module, name, view)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return what each network makes of its own batch, in training mode.
+
+        From shape (networks, N, inputs) to (networks, N, outputs).
+        """
+        return self._through(self.models, x)
+
+    def _through(self, modules: Sequence[nn.Module], x: Tensor) -> Tensor:
+        first, joined = modules[0], self._joined.get(modules[0], {})
+        if isinstance(first, Block):
+            branches, after = _parts(modules)
+            return self._through(after, x + self._through(branches, x))
+        if isinstance(first, nn.Sequential):
+            for inner in _parts(modules):
+                x = self._through(inner, x)
+            return x
+        if isinstance(first, nn.Linear) and joined:
+            return cast(Tensor, _Linear.apply(x, joined["weight"], joined.get("bias")))
+        if isinstance(first, nn.BatchNorm1d) and joined:
+            return _normalize(first, joined, x)
+        if isinstance(first, _POINTWISE):
+            y: Tensor = first(x)
+            return y
+        return torch.stack([module(own) for module, own in zip(modules, x, strict=True)])
+
+    def gradients(self, log_p: Tensor, targets: Tensor) -> tuple[list[Tensor], list[list[Tensor]]]:
+        """Return the gradients of each network's mean loss.
+
+        Those of ``parameters``, and for each network those of the modules that it takes alone.
+        """
+        # That of the mean cross-entropy, written down: minus 1/N at the right classes.
+        upstream = torch.zeros_like(log_p).scatter_(2, targets.unsqueeze(2), -1 / targets.shape[1])
+        alone = [parameter for own in self._alone for parameter in own]
+        wanted = [own.values for own in self.parameters] + alone
+        found = iter(torch.autograd.grad(log_p, wanted, upstream))
+        joined = [next(found) for _ in self.parameters]
+        return joined, [[next(found) for _ in own] for own in self._alone]
+
+    @torch.no_grad()
+    def step(self, log_p: Tensor, targets: Tensor, configs: Sequence[Config]) -> None:
+        """Change the parameters of each network as its settings say."""
+        with torch.enable_grad():
+            joined, alone = self.gradients(log_p, targets)
+        spans = list(_spans(configs))
+        for (values, decays), gradients in zip(self.parameters, joined, strict=True):
+            for span, config in spans:
+                change(values[span], gradients[span], config, decays)
+        for parameters, own, config in zip(self._alone, alone, configs, strict=True):
+            for parameter, gradient in zip(parameters, own, strict=True):
+                change(parameter, gradient, config, parameter.ndim > 1)
+
+
+def _is_joined(module: nn.Module) -> bool:
+    """Whether it is computed for all networks together, to the same bits."""
+    # These classes themselves, for a subclass may compute something else.
+    if type(module) is nn.BatchNorm1d:
+        usual = module.affine and module.track_running_stats and module.momentum is not None
+        return usual and module.num_features % _LANES == 0
+    return type(module) is nn.Linear
+
+
+def _parts(modules: Sequence[nn.Module]) -> list[tuple[nn.Module, ...]]:
+    """Return the parts of modules that only call them, each part of all modules together."""
+    if isinstance(modules[0], (Block, nn.Sequential)):
+        return [*zip(*(module.children() for module in modules), strict=True)]
+    return []
+
+
+def _normalize(layer: nn.BatchNorm1d, joined: dict[str, Tensor], x: Tensor) -> Tensor:
+    """Return all networks' units, shape (networks, N, C), normalized over their own batch."""
+    networks, count, units = x.shape
+    joined["num_batches_tracked"].add_(1)
+    side_by_side = x.transpose(0, 1).reshape(count, networks * units)
+    names = ("running_mean", "running_var", "weight", "bias")
+    mean, var, gamma, beta = (joined[name].view(-1) for name in names)
+    momentum = cast(float, layer.momentum)
+    y = batch_norm(side_by_side, mean, var, gamma, beta, True, momentum, layer.eps)
+    return y.view(count, networks, units).transpose(0, 1)
+
+
+def _spans(configs: Sequence[Config]) -> Iterator[tuple[slice, Config]]:
+    """Yield which networks that stand beside each other step alike, and how."""
+    start = 0
+    for _, alike in groupby(configs, lambda config: (config.lr, config.weight_decay)):
+        several = list(alike)
+        yield slice(start, start + len(several)), several[0]
+        start += len(several)
+
+
+def train_side_by_side(
+    models: Sequence[nn.Module],
+    data: Dataset,
+    configs: Sequence[Config],
+    *,
+    measure: Measure | None = None,
+) -> list[History]:
+    """Train networks of the same layers, each as :func:`bn_tutorial.lab.training.train` would.
+
+    Parameters
+    ----------
+    models : sequence of Module
+        As of :class:`SideBySide`, each as that function takes it.
+    data : Dataset
+        What to train and to test on.
+    configs : sequence of Config
+        How to train each of them; they differ at most in rates, weight decay and seeds.
+    measure : callable, optional
+        As of that function.
+
+    Returns
+    -------
+    list of History
+        The same bit by bit as of each network alone, but for the seconds, which are shared.
+
+    Raises
+    ------
+    ValueError
+        From batch normalization, if a batch holds a single image; if a measure changes its shapes.
+
+    Notes
+    -----
+    Where this machine's products of several matrices differ by a bit from those of one (a first
+    step tells), the networks are trained one after the other.
+    """
+    where = device()
+    for model in models:
+        model.to(where)
+    if len(models) == 1 or not _same_bits(models, data, configs):
+        alone = zip(models, configs, strict=True)
+        return [train(m, data, c, measure=measure, progress=False) for m, c in alone]
+    start = time.perf_counter()
+    tensors = tensors_of(data, where)
+    courses = [Course(m, tensors, c, measure) for m, c in zip(models, configs, strict=True)]
+    side_by_side = SideBySide(models)
+    orders = _orders(data, configs)
+    while going := {place: course for place, course in enumerate(courses) if not course.over}:
+        for model in models:
+            model.train()
+        losses: list[list[Tensor]] = []
+        outputs, labels = [], []
+        for _ in range(configs[0].evaluate_every):
+            images, targets = _batch(*tensors.train, next(orders))
+            logits = side_by_side(images)
+            log_p = log_softmax(logits, 2)
+            losses.append([nll_loss(*own) for own in zip(log_p.detach(), targets, strict=True)])
+            side_by_side.step(log_p, targets, configs)
+            outputs.append(logits.detach())
+            labels.append(targets)
+            # What has diverged is over; it is carried along, and harms none of the others.
+            if len(losses) % FINITE_EVERY == 0:
+                for place in [place for place in going if not losses[-1][place].isfinite()]:
+                    going.pop(place).close(*_period(place, losses, outputs, labels))
+                if not going:
+                    break
+        for place, course in going.items():
+            course.close(*_period(place, losses, outputs, labels))
+    for model in models:
+        model.eval()
+    seconds = (time.perf_counter() - start) / len(models)
+    return [course.history(seconds) for course in courses]
+
+
+def _period(
+    place: int, losses: list[list[Tensor]], outputs: list[Tensor], labels: list[Tensor]
+) -> tuple[list[float], float]:
+    """Return the losses of one network since it was looked at last, and its accuracy."""
+    own = [step[place] for step in losses]
+    logits, targets = (torch.cat([step[place] for step in steps]) for steps in (outputs, labels))
+    return torch.stack(own).tolist(), accuracy(logits, targets)
+
+
+def _orders(data: Dataset, configs: Iterable[Config]) -> Iterator[tuple[Tensor, ...]]:
+    """Yield without end which images each network is shown next."""
+    return zip(*(orders_of(len(data.train), config) for config in configs), strict=True)
+
+
+def _batch(images: Tensor, labels: Tensor, chosen: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Return the networks' images, shape (networks, N, 784), and labels, shape (networks, N)."""
+    rows = torch.cat([*chosen]).to(images.device)
+    shape = len(chosen), -1
+    return images.index_select(0, rows).view(*shape, images.shape[1]), labels[rows].view(shape)
+
+
+def _same_bits(models: Sequence[nn.Module], data: Dataset, configs: Sequence[Config]) -> bool:
+    """Whether the networks answer and change as they would alone, bit by bit.
+
+    Tried with a batch as large as most, and with one as large as the last of a pass.
+    """
+    tensors = tensors_of(data, device())
+    shown = tensors.test.images[:EVALUATION_BATCH]
+    # So large a rate that a bit of a gradient is not lost beside the weight.
+    steps = [replace(config, lr=1.0, weight_decay=0.0) for config in configs]
+    chosen = next(_orders(data, configs))
+    for size in {len(chosen[0]), len(data.train) % len(chosen[0])} - {0}:
+        alone, together = ([copy.deepcopy(m).eval() for m in models] for _ in range(2))
+        side_by_side = SideBySide(together)
+        pairs = [*zip(alone, together, strict=True)]
+        if not all(torch.equal(one(shown), other(shown)) for one, other in pairs):
+            return False
+        images, targets = _batch(*tensors.train, [rows[:size] for rows in chosen])
+        for model in (*alone, *together):
+            model.train()
+        side_by_side.step(log_softmax(side_by_side(images), 2), targets, steps)
+        for model, own, labels, step in zip(alone, images, targets, steps, strict=True):
+            descend([*model.parameters()], cross_entropy(model(own), labels), step)
+        if not all(
+            all(map(torch.equal, one.parameters(), other.parameters())) for one, other in pairs
+        ):
+            return False
+    return True
+
+
+def alike(run: Spec) -> Spec | None:
+    """Return what runs must share to be trained side by side; None if a run cannot be.
+
+    Examples
+    --------
+    >>> alike(RunSpec("batch", model_seed=3)) == alike(RunSpec("batch", model_seed=4))
+    True
+    """
+    config = replace(run.config, lr=1.0, weight_decay=0.0, seed=0)
+    # What steps otherwise, or draws numbers as it goes, is another class, or has dropout.
+    if type(run) is RunSpec and not run.dropout:
+        return replace(run, model_seed=0, init="default", init_scale=1.0, config=config)
+    if type(run) is ResidualSpec and not run.convolutional:
+        return replace(run, model_seed=0, config=config)
+    return None
