@@ -19,6 +19,7 @@ from torch import nn
 from bn_tutorial.data.dataset import Dataset, Split
 from bn_tutorial.data.loading import load
 from bn_tutorial.lab.pool import one_thread
+from bn_tutorial.lab.side_by_side import train_side_by_side
 from bn_tutorial.lab.training import Config, train
 from bn_tutorial.networks.bridge import FusedBatchNorm1d
 from bn_tutorial.networks.convolutional import ConvNet
@@ -100,6 +101,31 @@ def test_epoch_takes_half_of_the_notebooks_or_less(mnist, norm, capsys):
     # The printed ratio is the result. It was 6 on one machine and 2.6 on another, whose time for
     # decoding and scaling images one by one is a fifth.
     assert ratio >= 2
+
+
+@pytest.mark.parametrize("norm", [None, "batch"])
+def test_five_small_networks_are_sooner_trained_side_by_side(mnist, norm, capsys):
+    steps = 300  # as most studies have
+    models = partial(small_networks, norm)
+    configs = [Config(steps, steps, seed=seed) for seed in range(5)]
+    alone, together = [], []
+    for _ in range(3):
+
+        def one_by_one():
+            for model, config in zip(models(), configs, strict=True):
+                train(model, mnist, config)
+
+        alone.append(seconds(one_by_one))
+        together.append(seconds(lambda: train_side_by_side(models(), mnist, configs)))
+    ratio = min(together) / min(alone)
+    with capsys.disabled():
+        print(f"\nfive networks, norm={norm}: side by side {ratio:.2f} of the time")
+    assert ratio < 1
+
+
+def small_networks(norm):
+    widths = (784, 64, 64, 64, 64, 10)
+    return [DeepNet(norm, widths=widths, activation="relu", seed=seed) for seed in range(5)]
 
 
 @pytest.mark.parametrize("norm", [None, "batch"])

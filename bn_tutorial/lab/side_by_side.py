@@ -1,8 +1,8 @@
 """Train networks of the same layers side by side: all of them take a step at the same time.
 
 A step of a small network takes longer to be said than to be computed. Where several networks have
-the same layers, and differ in their weights, learning rates and images, one product of matrices
-for each layer serves all of them, and a step of five takes half as long as five steps. What comes
+the same layers, and differ in their weights, learning rates and images, one product of matrices for
+each layer serves all of them, and their steps are sooner done than one after the other. What comes
 out is the same bit by bit: each network has its own batch, its own mean and variance, and its own
 sum for every number. Before they begin, one step of each alone is compared with one of all.
 """
