@@ -47,7 +47,7 @@ def together(runs, data, measure=None):
     return models, train_side_by_side(models, data, configs, measure=measure)
 
 
-CONFIG = Config(60, 30, 32)
+CONFIG = Config(24, 12, 32)  # seven steps are a pass
 MLP = RunSpec(widths=(784, 32, 32, 10), config=CONFIG)
 RELU = dataclasses.replace(MLP, activation="relu")
 RUNS = {
@@ -68,9 +68,10 @@ RUNS = {
 
 
 @pytest.mark.parametrize("kind", RUNS)
-@pytest.mark.parametrize("decay", [0.0, 0.01])
-def test_each_history_and_network_is_that_of_training_alone_bit_by_bit(data, kind, decay):
-    runs = several(RUNS[kind], weight_decay=decay)
+def test_each_history_and_network_is_that_of_training_alone_bit_by_bit(data, kind):
+    first, *others = several(RUNS[kind])
+    decays = dataclasses.replace(first, config=dataclasses.replace(first.config, weight_decay=0.1))
+    runs = [decays, *others]
     assert len({alike(run) for run in runs}) == 1
     models, histories = together(runs, data)
     for run, model, history in zip(runs, models, histories, strict=True):
@@ -90,8 +91,8 @@ def test_they_are_indeed_trained_side_by_side(data, monkeypatch):
 
 
 def test_one_that_diverges_harms_no_other(data):
-    # At step 20 it is seen, in the middle of a period, and at the next evaluation.
-    for every in (60, 10):
+    # That is seen at step 20, in the middle of a period, or at the next evaluation.
+    for every in (24, 8):
         runs = several(RELU, (0.1, 1e30, 0.1, 1e38), evaluate_every=every)
         _, histories = together(runs, data)
         assert [history.diverged_at is None for history in histories] == [True, False, True, False]
