@@ -272,42 +272,55 @@ def train_side_by_side(
     start = time.perf_counter()
     tensors = tensors_of(data, where)
     courses = [Course(m, tensors, c, measure) for m, c in zip(models, configs, strict=True)]
-    side_by_side = SideBySide(models)
-    orders = _orders(data, configs)
-    while going := {place: course for place, course in enumerate(courses) if not course.over}:
-        for model in models:
-            model.train()
-        losses: list[list[Tensor]] = []
-        outputs, labels = [], []
-        for _ in range(configs[0].evaluate_every):
-            images, targets = _batch(*tensors.train, next(orders))
-            logits = side_by_side(images)
+    orders = [orders_of(len(data.train), config) for config in configs]
+    going, together = [*range(len(models))], SideBySide(models)
+    while going:
+        for place in going:
+            models[place].train()
+        seen = {place: _Seen([], [], []) for place in going}
+        for step in range(1, configs[0].evaluate_every + 1):
+            images, targets = _batch(*tensors.train, [next(orders[place]) for place in going])
+            logits = together(images)
             log_p = log_softmax(logits, 2)
-            losses.append([nll_loss(*own) for own in zip(log_p.detach(), targets, strict=True)])
-            side_by_side.step(log_p, targets, configs)
-            outputs.append(logits.detach())
-            labels.append(targets)
-            # What has diverged is over; it is carried along, and harms none of the others.
-            if len(losses) % FINITE_EVERY == 0:
-                for place in [place for place in going if not losses[-1][place].isfinite()]:
-                    going.pop(place).close(*_period(place, losses, outputs, labels))
+            together.step(log_p, targets, [configs[place] for place in going])
+            for place, *own in zip(going, log_p.detach(), logits.detach(), targets, strict=True):
+                seen[place].keep(*own)
+            if step % FINITE_EVERY == 0:
+                sound = [place for place in going if seen[place].losses[-1].isfinite()]
+                together, going = _without_others(together, models, going, sound)
                 if not going:
                     break
-        for place, course in going.items():
-            course.close(*_period(place, losses, outputs, labels))
+        for place, (losses, outputs, labels) in seen.items():
+            right = accuracy(torch.cat(outputs), torch.cat(labels))
+            courses[place].close(torch.stack(losses).tolist(), right)
+        left = [place for place in going if not courses[place].over]
+        together, going = _without_others(together, models, going, left)
     for model in models:
         model.eval()
     seconds = (time.perf_counter() - start) / len(models)
     return [course.history(seconds) for course in courses]
 
 
-def _period(
-    place: int, losses: list[list[Tensor]], outputs: list[Tensor], labels: list[Tensor]
-) -> tuple[list[float], float]:
-    """Return the losses of one network since it was looked at last, and its accuracy."""
-    own = [step[place] for step in losses]
-    logits, targets = (torch.cat([step[place] for step in steps]) for steps in (outputs, labels))
-    return torch.stack(own).tolist(), accuracy(logits, targets)
+class _Seen(NamedTuple):
+    """What one network did at each step since it was evaluated last."""
+
+    losses: list[Tensor]
+    outputs: list[Tensor]
+    labels: list[Tensor]
+
+    def keep(self, log_p: Tensor, logits: Tensor, targets: Tensor) -> None:
+        self.losses.append(nll_loss(log_p, targets))
+        self.outputs.append(logits)
+        self.labels.append(targets)
+
+
+def _without_others(
+    together: SideBySide, models: Sequence[nn.Module], going: list[int], left: list[int]
+) -> tuple[SideBySide, list[int]]:
+    """Go on with those networks that are left: what has diverged need not be carried along."""
+    if left and left != going:
+        together = SideBySide([models[place] for place in left])
+    return together, left
 
 
 def _orders(data: Dataset, configs: Iterable[Config]) -> Iterator[tuple[Tensor, ...]]:
