@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
 from typing import Any, NamedTuple, cast
@@ -43,9 +43,8 @@ from bn_tutorial.networks.residual import Block
 __all__ = ["SideBySide", "alike", "train_side_by_side"]
 
 _POINTWISE = (nn.ReLU, nn.Sigmoid, nn.Tanh, nn.Identity)
-_LANES = (
-    16  # numbers that a processor takes at once; those that are left over it may round otherwise
-)
+# So many numbers a processor takes at once; those that are left over it may round otherwise.
+_LANES = 16
 
 
 class _Own(NamedTuple):
@@ -164,7 +163,7 @@ class SideBySide:
             return y
         return torch.stack([module(own) for module, own in zip(modules, x, strict=True)])
 
-    def gradients(self, log_p: Tensor, targets: Tensor) -> tuple[list[Tensor], list[list[Tensor]]]:
+    def _gradients(self, log_p: Tensor, targets: Tensor) -> tuple[list[Tensor], list[list[Tensor]]]:
         """Return the gradients of each network's mean loss.
 
         Those of ``parameters``, and for each network those of the modules that it takes alone.
@@ -181,7 +180,7 @@ class SideBySide:
     def step(self, log_p: Tensor, targets: Tensor, configs: Sequence[Config]) -> None:
         """Change the parameters of each network as its settings say."""
         with torch.enable_grad():
-            joined, alone = self.gradients(log_p, targets)
+            joined, alone = self._gradients(log_p, targets)
         spans = list(_spans(configs))
         for (values, decays), gradients in zip(self.parameters, joined, strict=True):
             for span, config in spans:
@@ -251,7 +250,7 @@ def train_side_by_side(
     Returns
     -------
     list of History
-        The same bit by bit as of each network alone, but for the seconds, which are shared.
+        The same bit by bit as of each network alone, except for the seconds, which are shared.
 
     Raises
     ------
@@ -323,11 +322,6 @@ def _without_others(
     return together, left
 
 
-def _orders(data: Dataset, configs: Iterable[Config]) -> Iterator[tuple[Tensor, ...]]:
-    """Yield without end which images each network is shown next."""
-    return zip(*(orders_of(len(data.train), config) for config in configs), strict=True)
-
-
 def _batch(images: Tensor, labels: Tensor, chosen: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     """Return the networks' images, shape (networks, N, 784), and labels, shape (networks, N)."""
     rows = torch.cat([*chosen]).to(images.device)
@@ -344,7 +338,7 @@ def _same_bits(models: Sequence[nn.Module], data: Dataset, configs: Sequence[Con
     shown = tensors.test.images[:EVALUATION_BATCH]
     # So large a rate that a bit of a gradient is not lost beside the weight.
     steps = [replace(config, lr=1.0, weight_decay=0.0) for config in configs]
-    chosen = next(_orders(data, configs))
+    chosen = [next(orders_of(len(data.train), config)) for config in configs]
     for size in {len(chosen[0]), len(data.train) % len(chosen[0])} - {0}:
         alone, together = ([copy.deepcopy(m).eval() for m in models] for _ in range(2))
         side_by_side = SideBySide(together)
