@@ -25,7 +25,7 @@ from tqdm import tqdm
 from bn_tutorial.data.dataset import Dataset
 from bn_tutorial.fingerprint import Sources
 from bn_tutorial.lab.real_networks import Spec
-from bn_tutorial.lab.side_by_side import alike, train_side_by_side
+from bn_tutorial.lab.side_by_side import train_side_by_side
 from bn_tutorial.lab.store import Store, code_of
 from bn_tutorial.lab.training import History
 from bn_tutorial.lab.workers import deaf_to_hangup, end_with, no_room_explained
@@ -151,7 +151,7 @@ def _side_by_side(missing: Sequence[Spec], least: int) -> list[list[Spec]]:
     """Put together what is trained side by side; where there is enough, in so many groups."""
     groups, together = list[list[Spec]](), dict[Spec, list[Spec]]()
     for run in missing:
-        if (shared := alike(run)) is None:
+        if (shared := run.alike()) is None:
             groups.append([run])
         elif shared in together:
             together[shared].append(run)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TypeAlias
+from dataclasses import dataclass, field, replace
+from typing import Self, TypeAlias
 
 from torch import nn
 
@@ -53,6 +53,9 @@ class ConvSpec:
         """Train the network."""
         return _train(self.model(), data, self.config, self.measure)
 
+    def alike(self) -> None:
+        """Return None: convolutions are no sooner done side by side."""
+
 
 @dataclass(frozen=True)
 class ResidualSpec:
@@ -93,6 +96,12 @@ class ResidualSpec:
     def train(self, data: Dataset) -> History:
         """Train the network."""
         return _train(self.model(), data, self.config, self.measure)
+
+    def alike(self) -> Self | None:
+        """Return what runs must share to be trained side by side; None with convolutions."""
+        if self.convolutional:
+            return None
+        return replace(self, model_seed=0, config=self.config.alike())
 
 
 Spec: TypeAlias = RunSpec | ConvSpec | ResidualSpec

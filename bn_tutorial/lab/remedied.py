@@ -44,3 +44,6 @@ class RemediedSpec(RunSpec):
             with torch.no_grad():
                 model.to(device()).train()(first)
         return train(model, data, self.config, progress=False)
+
+    def alike(self) -> None:
+        """Return None: these are trained alone, with what is shown before the first step."""

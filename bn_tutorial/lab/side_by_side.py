@@ -11,18 +11,16 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import batch_norm, cross_entropy, log_softmax, nll_loss
+from torch.nn.functional import batch_norm, cross_entropy, group_norm, log_softmax, nll_loss
 
 from bn_tutorial.data.dataset import Dataset
-from bn_tutorial.lab.real_networks import ResidualSpec, Spec
-from bn_tutorial.lab.spec import RunSpec
 from bn_tutorial.lab.training import (
     EVALUATION_BATCH,
     FINITE_EVERY,
@@ -40,7 +38,7 @@ from bn_tutorial.lab.training import (
 )
 from bn_tutorial.networks.residual import Block
 
-__all__ = ["SideBySide", "alike", "train_side_by_side"]
+__all__ = ["SideBySide", "train_side_by_side"]
 
 _POINTWISE = (nn.ReLU, nn.Sigmoid, nn.Tanh, nn.Identity)
 # So many numbers a processor takes at once; those that are left over it may round otherwise.
@@ -48,10 +46,24 @@ _LANES = 16
 
 
 class _Own(NamedTuple):
-    """A parameter of all networks, shape (networks, ...), and whether weight decay is for it."""
+    """A parameter of all networks, shape (networks, ...), and that of each, which is a view."""
 
     values: Tensor
-    decays: bool
+    each: list[nn.Parameter]
+
+    def directions(self, gradients: Tensor) -> Tensor:
+        """Return what hooks on the networks' parameters, if any, make of the gradients."""
+        if not any(own._backward_hooks for own in self.each):
+            return gradients
+        return torch.stack([*map(_hooked, self.each, gradients)])
+
+
+def _hooked(parameter: nn.Parameter, gradient: Tensor) -> Tensor:
+    # As PyTorch calls them; to ask it to do so takes longer than most hooks.
+    for hook in (parameter._backward_hooks or {}).values():
+        replaced = hook(gradient)
+        gradient = gradient if replaced is None else replaced
+    return gradient
 
 
 class _Linear(torch.autograd.Function):
@@ -89,8 +101,9 @@ class SideBySide:
     ----------
     models : sequence of Module
         Nested ``nn.Sequential`` and residual blocks of any modules, of the same types and shapes
-        in all networks. Linear maps, pointwise activations and ``nn.BatchNorm1d`` are computed for
-        all networks together; any other module takes one network after the other.
+        in all networks. Linear maps, pointwise activations, ``nn.BatchNorm1d`` and ``nn.GroupNorm``
+        are computed for all networks together; any other module takes one network after the other.
+        So do hooks on parameters, such as those of :mod:`bn_tutorial.networks.steps`.
 
     Attributes
     ----------
@@ -127,12 +140,13 @@ class SideBySide:
     def _join(self, modules: Sequence[nn.Module]) -> None:
         """Put what the modules keep into one tensor for each name, of which theirs are views."""
         joined = self._joined[modules[0]] = {}
-        for name, first in modules[0].named_parameters():
-            joined[name] = torch.stack([m.get_parameter(name).detach() for m in modules])
-            for module, view in zip(modules, joined[name], strict=True):
-                module.get_parameter(name).data = view
-            joined[name].requires_grad_()
-            self.parameters.append(_Own(joined[name], decays=first.ndim > 1))
+        for name, _ in modules[0].named_parameters():
+            each = [module.get_parameter(name) for module in modules]
+            joined[name] = values = torch.stack([own.detach() for own in each])
+            for own, view in zip(each, values, strict=True):
+                own.data = view
+            values.requires_grad_()
+            self.parameters.append(_Own(values, each))
         for name, _ in modules[0].named_buffers():
             joined[name] = torch.stack([m.get_buffer(name) for m in modules])
             for module, view in zip(modules, joined[name], strict=True):
@@ -146,7 +160,7 @@ class SideBySide:
         return self._through(self.models, x)
 
     def _through(self, modules: Sequence[nn.Module], x: Tensor) -> Tensor:
-        first, joined = modules[0], self._joined.get(modules[0], {})
+        first = modules[0]
         if isinstance(first, Block):
             branches, after = _parts(modules)
             return self._through(after, x + self._through(branches, x))
@@ -154,10 +168,8 @@ class SideBySide:
             for inner in _parts(modules):
                 x = self._through(inner, x)
             return x
-        if isinstance(first, nn.Linear) and joined:
-            return cast(Tensor, _Linear.apply(x, joined["weight"], joined.get("bias")))
-        if isinstance(first, nn.BatchNorm1d) and joined:
-            return _normalize(first, joined, x)
+        if first in self._joined:
+            return _TOGETHER[type(first)](first, self._joined[first], x)
         if isinstance(first, _POINTWISE):
             y: Tensor = first(x)
             return y
@@ -173,7 +185,7 @@ class SideBySide:
         alone = [parameter for own in self._alone for parameter in own]
         wanted = [own.values for own in self.parameters] + alone
         found = iter(torch.autograd.grad(log_p, wanted, upstream))
-        joined = [next(found) for _ in self.parameters]
+        joined = [own.directions(next(found)) for own in self.parameters]
         return joined, [[next(found) for _ in own] for own in self._alone]
 
     @torch.no_grad()
@@ -182,11 +194,11 @@ class SideBySide:
         with torch.enable_grad():
             joined, alone = self._gradients(log_p, targets)
         spans = list(_spans(configs))
-        for (values, decays), gradients in zip(self.parameters, joined, strict=True):
+        for own, gradients in zip(self.parameters, joined, strict=True):
             for span, config in spans:
-                change(values[span], gradients[span], config, decays)
-        for parameters, own, config in zip(self._alone, alone, configs, strict=True):
-            for parameter, gradient in zip(parameters, own, strict=True):
+                change(own.values[span], gradients[span], config, own.each[0].ndim > 1)
+        for parameters, own_gradients, config in zip(self._alone, alone, configs, strict=True):
+            for parameter, gradient in zip(parameters, own_gradients, strict=True):
                 change(parameter, gradient, config, parameter.ndim > 1)
 
 
@@ -196,7 +208,7 @@ def _is_joined(module: nn.Module) -> bool:
     if type(module) is nn.BatchNorm1d:
         usual = module.affine and module.track_running_stats and module.momentum is not None
         return usual and module.num_features % _LANES == 0
-    return type(module) is nn.Linear
+    return type(module) is nn.Linear or (type(module) is nn.GroupNorm and module.affine)
 
 
 def _parts(modules: Sequence[nn.Module]) -> list[tuple[nn.Module, ...]]:
@@ -206,16 +218,40 @@ def _parts(modules: Sequence[nn.Module]) -> list[tuple[nn.Module, ...]]:
     return []
 
 
-def _normalize(layer: nn.BatchNorm1d, joined: dict[str, Tensor], x: Tensor) -> Tensor:
-    """Return all networks' units, shape (networks, N, C), normalized over their own batch."""
-    networks, count, units = x.shape
+def _side(x: Tensor) -> Tensor:
+    """Put the networks' units beside each other: shape (N, networks C)."""
+    return x.transpose(0, 1).flatten(1)
+
+
+def _apart(y: Tensor, networks: int) -> Tensor:
+    """Undo that: shape (networks, N, C)."""
+    return y.view(len(y), networks, -1).transpose(0, 1)
+
+
+def _map(_: nn.Linear, joined: Mapping[str, Tensor], x: Tensor) -> Tensor:
+    return cast(Tensor, _Linear.apply(x, joined["weight"], joined.get("bias")))
+
+
+def _normalize_batch(layer: nn.BatchNorm1d, joined: Mapping[str, Tensor], x: Tensor) -> Tensor:
+    """Normalize each network's units over its own batch."""
     joined["num_batches_tracked"].add_(1)
-    side_by_side = x.transpose(0, 1).reshape(count, networks * units)
     names = ("running_mean", "running_var", "weight", "bias")
     mean, var, gamma, beta = (joined[name].view(-1) for name in names)
     momentum = cast(float, layer.momentum)
-    y = batch_norm(side_by_side, mean, var, gamma, beta, True, momentum, layer.eps)
-    return y.view(count, networks, units).transpose(0, 1)
+    return _apart(batch_norm(_side(x), mean, var, gamma, beta, True, momentum, layer.eps), len(x))
+
+
+def _normalize_groups(layer: nn.GroupNorm, joined: Mapping[str, Tensor], x: Tensor) -> Tensor:
+    """Normalize each group of units of each network."""
+    gamma, beta = joined["weight"].view(-1), joined["bias"].view(-1)
+    return _apart(group_norm(_side(x), layer.num_groups * len(x), gamma, beta, layer.eps), len(x))
+
+
+_TOGETHER: dict[type[nn.Module], Callable[[Any, Mapping[str, Tensor], Tensor], Tensor]] = {
+    nn.Linear: _map,
+    nn.BatchNorm1d: _normalize_batch,
+    nn.GroupNorm: _normalize_groups,
+}
 
 
 def _spans(configs: Sequence[Config]) -> Iterator[tuple[slice, Config]]:
@@ -356,20 +392,3 @@ def _same_bits(models: Sequence[nn.Module], data: Dataset, configs: Sequence[Con
         ):
             return False
     return True
-
-
-def alike(run: Spec) -> Spec | None:
-    """Return what runs must share to be trained side by side; None if a run cannot be.
-
-    Examples
-    --------
-    >>> alike(RunSpec("batch", model_seed=3)) == alike(RunSpec("batch", model_seed=4))
-    True
-    """
-    config = replace(run.config, lr=1.0, weight_decay=0.0, seed=0)
-    # What steps otherwise, or draws numbers as it goes, is another class, or has dropout.
-    if type(run) is RunSpec and not run.dropout:
-        return replace(run, model_seed=0, init="default", init_scale=1.0, config=config)
-    if type(run) is ResidualSpec and not run.convolutional:
-        return replace(run, model_seed=0, config=config)
-    return None

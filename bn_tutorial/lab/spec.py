@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Self
 
 from bn_tutorial.data.dataset import Dataset
 from bn_tutorial.lab.training import Config, History, train
@@ -72,3 +73,14 @@ class RunSpec:
             raise ValueError(f"measure is {self.measure!r}, expected one of {sorted(MEASURES)}")
         measure = MEASURES[self.measure]
         return train(self.model(), data, self.config, measure=measure, progress=False)
+
+    def alike(self) -> Self | None:
+        """Return what runs must share to be trained side by side; None if this cannot be.
+
+        Examples
+        --------
+        >>> RunSpec("batch", model_seed=3).alike() == RunSpec("batch", model_seed=4).alike()
+        True
+        """
+        config = self.config.alike()
+        return replace(self, init="default", init_scale=1.0, model_seed=0, config=config)

@@ -23,7 +23,7 @@ import numpy.typing as npt
 from bn_tutorial import fingerprint
 from bn_tutorial.fingerprint import Sources
 from bn_tutorial.lab.real_networks import Spec
-from bn_tutorial.lab.side_by_side import alike, train_side_by_side
+from bn_tutorial.lab.side_by_side import train_side_by_side
 from bn_tutorial.lab.spec import RunSpec
 from bn_tutorial.lab.training import CURVES, History
 from bn_tutorial.networks.norms import parse_norm
@@ -149,7 +149,7 @@ def code_of(run: Spec, sources: Sources) -> str:
     else:
         norms = {"bn_tutorial.networks.rivals.RIVALS": parse_rival(run.norm)[:1]}
     measures = [run.measure] if run.measure else []
-    together = [train_side_by_side] if alike(run) else []
+    together = [train_side_by_side] if run.alike() else []
     return sources.of_code(
         type(run), *together, chosen={**norms, "bn_tutorial.networks.probes.MEASURES": measures}
     )

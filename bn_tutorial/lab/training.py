@@ -10,7 +10,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import islice
 from typing import NamedTuple
@@ -91,6 +91,10 @@ class Config:
     def evaluations(self) -> int:
         """How often the network is evaluated."""
         return self.steps // self.evaluate_every
+
+    def alike(self) -> Config:
+        """Return the settings that networks share which are trained side by side."""
+        return replace(self, lr=1.0, weight_decay=0.0, seed=0)
 
 
 def device() -> torch.device:

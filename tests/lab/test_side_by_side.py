@@ -12,9 +12,10 @@ from bn_tutorial.lab import side_by_side
 from bn_tutorial.lab.pool import _side_by_side as groups_of
 from bn_tutorial.lab.pool import one_thread
 from bn_tutorial.lab.real_networks import ConvSpec, ResidualSpec
-from bn_tutorial.lab.side_by_side import SideBySide, alike, train_side_by_side
+from bn_tutorial.lab.remedied import RemediedSpec
+from bn_tutorial.lab.side_by_side import SideBySide, train_side_by_side
 from bn_tutorial.lab.spec import RunSpec
-from bn_tutorial.lab.stepped import SteppedSpec
+from bn_tutorial.lab.stepped import FewWeightsSpec, ShiftingSpec, SteppedSpec
 from bn_tutorial.lab.training import Config, train
 from bn_tutorial.networks.probes import MEASURES
 
@@ -57,22 +58,31 @@ RUNS = {
     "BN behind": dataclasses.replace(MLP, norm="batch", placement="after", bias=False),
     "layer": dataclasses.replace(MLP, norm="layer", activation="tanh"),
     "group": dataclasses.replace(MLP, norm="group:4"),
-    "ghost": dataclasses.replace(MLP, norm="ghost:8"),
+    "ghost": dataclasses.replace(MLP, norm="ghost:4"),
     "actnorm": dataclasses.replace(MLP, norm="actnorm"),
+    "dropout": dataclasses.replace(MLP, norm="batch", dropout=0.5),
     "numpy": dataclasses.replace(MLP, norm="numpy"),
-    "residual, in front": ResidualSpec("batch", blocks=2, width=16, config=CONFIG),
-    "residual, behind": ResidualSpec("batch", "post", blocks=2, width=16, config=CONFIG),
-    "skipinit": ResidualSpec(scaling="skipinit", blocks=2, width=16, config=CONFIG),
-    "fixup": ResidualSpec(scaling="fixup", blocks=2, width=16, config=CONFIG),
+    "residual, in front": ResidualSpec("batch", blocks=2, width=32, config=CONFIG),
+    "residual, behind": ResidualSpec("batch", "post", blocks=2, width=32, config=CONFIG),
+    "skipinit": ResidualSpec(scaling="skipinit", blocks=2, width=32, config=CONFIG),
+    "fixup": ResidualSpec(scaling="fixup", blocks=2, width=32, config=CONFIG),
+    "steps of its own": SteppedSpec(
+        "batch", MLP.widths, "relu", config=CONFIG, factors=(1.0, 10.0, 0.0), decays=(0.1, 0.0, 0.2)
+    ),
+    "momentum": SteppedSpec(None, MLP.widths, config=CONFIG, momentum=0.9, warm_up=10),
+    "Adam": SteppedSpec("layer", MLP.widths, config=CONFIG, adam=True),
+    "few weights": FewWeightsSpec("batch", MLP.widths, config=CONFIG, per_unit=2),
+    "shifting": ShiftingSpec("batch", MLP.widths, config=CONFIG, shifting=0.5),
 }
 
 
 @pytest.mark.parametrize("kind", RUNS)
-def test_each_history_and_network_is_that_of_training_alone_bit_by_bit(data, kind):
+def test_each_history_and_network_is_that_of_training_alone_bit_by_bit(data, kind, monkeypatch):
+    monkeypatch.setattr(side_by_side, "train", None)  # they are indeed trained side by side
     first, *others = several(RUNS[kind])
     decays = dataclasses.replace(first, config=dataclasses.replace(first.config, weight_decay=0.1))
     runs = [decays, *others]
-    assert len({alike(run) for run in runs}) == 1
+    assert len({run.alike() for run in runs}) == 1
     models, histories = together(runs, data)
     for run, model, history in zip(runs, models, histories, strict=True):
         alone = run.model()
@@ -83,11 +93,6 @@ def test_each_history_and_network_is_that_of_training_alone_bit_by_bit(data, kin
             assert torch.equal(one, other), name
         assert not model.training
     assert len({history.step_loss for history in histories}) == len(runs)
-
-
-def test_they_are_indeed_trained_side_by_side(data, monkeypatch):
-    monkeypatch.setattr(side_by_side, "train", None)
-    together(several(RUNS["BN"]), data)
 
 
 def test_one_that_diverges_harms_no_other(data):
@@ -143,7 +148,7 @@ class TestAlike:
     def test_seeds_rates_decay_and_initial_weights_may_differ(self):
         run = make_run("batch")
         other = dataclasses.replace(make_run("batch", 3, lr=2.0, weight_decay=0.1), init="he")
-        assert alike(run) == alike(other)
+        assert run.alike() == other.alike()
 
     @pytest.mark.parametrize(
         "setting",
@@ -160,28 +165,33 @@ class TestAlike:
     )
     def test_nothing_else_may(self, setting):
         run = make_run("batch")
-        assert alike(dataclasses.replace(run, **setting)) != alike(run)
+        assert dataclasses.replace(run, **setting).alike() != run.alike()
+
+    def test_steps_of_its_own_may_not_differ_either(self):
+        run = SteppedSpec("batch")
+        assert (
+            dataclasses.replace(run, adam=True).alike() != run.alike() != RunSpec("batch").alike()
+        )
 
     @pytest.mark.parametrize(
         "run",
         [
-            RunSpec(dropout=0.5),
             ConvSpec("batch"),
             ResidualSpec("batch", convolutional=True),
-            SteppedSpec("batch"),
+            RemediedSpec(remedy="frozen", shown=100),
         ],
     )
-    def test_what_draws_or_steps_or_convolves_is_trained_alone(self, run):
-        assert alike(run) is None
+    def test_what_convolves_or_sees_images_beforehand_is_trained_alone(self, run):
+        assert run.alike() is None
 
 
 class TestGroups:
     def test_every_run_is_in_one_group_with_such_as_are_alike(self):
         runs = [make_run(norm, seed) for seed in range(13) for norm in (None, "batch")]
-        groups = groups_of([*runs, ConvSpec()], least=2)
+        groups = groups_of([*runs, RemediedSpec()], least=2)
         assert sorted(map(len, groups)) == [1, 6, 6, 7, 7]
-        assert {run for group in groups for run in group} == {*runs, ConvSpec()}
-        assert all(len({alike(run) for run in group}) == 1 for group in groups)
+        assert {run for group in groups for run in group} == {*runs, RemediedSpec()}
+        assert all(len({run.alike() for run in group}) == 1 for group in groups)
 
     def test_there_are_as_many_groups_as_are_wanted_where_there_are_runs_enough(self):
         runs = [make_run(seed=seed) for seed in range(6)]
