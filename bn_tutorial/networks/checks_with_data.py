@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -562,8 +562,17 @@ def dropped(trials: Trials) -> Iterator[Finding]:
         f"({DROPPED:g} matter)",
         tuple(shifts),
         (f"with the statistics of evaluation: {cure.words}",) if cure.words else (),
-        f"for name in {before}: model.get_submodule(name).p = 0.0" if before else "",
+        _without_dropout(before, trials.in_training.shares),
     )
+
+
+def _without_dropout(names: Sequence[str], shares: Mapping[str, str]) -> str:
+    """Return a line that sets each dropout's share to zero, by the name that its library gives."""
+    attributes = [shares.get(name, "p") for name in names]
+    if {*attributes} <= {"p"}:
+        return f"for name in {names}: model.get_submodule(name).p = 0.0" if names else ""
+    pairs = [*zip(names, attributes, strict=True)]
+    return f"for name, share in {pairs}: setattr(model.get_submodule(name), share, 0.0)"
 
 
 def constant(trials: Trials) -> Iterator[Finding]:

@@ -167,6 +167,8 @@ class Gathered:
         Of the layers that were reached.
     dropped : dict of str to list of str
         The dropouts that ran before each of them.
+    shares : dict of str to str
+        Of each dropout, the attribute that says how much it drops.
     batch : int
         The samples of the batch that runs, to be set; 0 if not known.
     inside : str or None
@@ -176,6 +178,7 @@ class Gathered:
     def __init__(self) -> None:
         self.layers: dict[str, Seen] = {}
         self.dropped: dict[str, list[str]] = {}
+        self.shares: dict[str, str] = {}
         self.batch = 0
         self.inside: str | None = None
         self.calls: dict[str, int] = {}
@@ -295,11 +298,16 @@ def look(model: nn.Module, layers: Mapping[str, nn.Module], found: Gathered) -> 
             if isinstance(module, _ConvNd | nn.Linear) and module.bias is not None:
                 hooks.callback(module.register_forward_hook(made(name)).remove)
             elif _drops(module):
+                found.shares[name] = _share(module)
                 hooks.callback(module.register_forward_pre_hook(dropped(name)).remove)
         yield
 
 
 def _drops(module: nn.Module) -> bool:
-    share = getattr(module, "p", getattr(module, "drop_prob", 0.0))
+    share = getattr(module, _share(module), 0.0)
     dropping = isinstance(module, _DropoutNd) or type(module).__name__ in _DROPPING
     return dropping and isinstance(share, float | int) and share > 0
+
+
+def _share(module: nn.Module) -> str:
+    return "p" if hasattr(module, "p") else "drop_prob"

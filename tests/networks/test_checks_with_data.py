@@ -247,6 +247,27 @@ def test_dropout_before_the_layer_is_found_and_behind_it_is_not():
     assert not alarms(train(behind))
 
 
+def test_remedy_takes_away_the_drops_of_other_libraries():
+    class DropPath(nn.Module):
+        """As timm has it: the share that it drops is not called p."""
+
+        def __init__(self, drop_prob):
+            super().__init__()
+            self.drop_prob = drop_prob
+
+        def forward(self, x):
+            kept = 1 - self.drop_prob * self.training
+            return x * torch.empty(len(x), 1).bernoulli_(kept) / kept
+
+    torch.manual_seed(0)
+    model = train(net(nn.Sequential(DropPath(0.4), nn.Dropout(0.3))))
+    (found,) = alarms(model).values()
+    assert "0.0, 0.1 before 2: variance x" in found.summary
+    mend(found, model)
+    assert (model[0][0].drop_prob, model[0][1].p) == (0, 0)
+    assert not hasattr(model[0][0], "p")
+
+
 def test_dropout_that_has_no_module_of_its_own_is_found():
     class Hidden(nn.Module):
         def forward(self, x):
