@@ -218,7 +218,7 @@ def _parts(modules: Sequence[nn.Module]) -> list[tuple[nn.Module, ...]]:
     return []
 
 
-def _side(x: Tensor) -> Tensor:
+def _beside(x: Tensor) -> Tensor:
     """Put the networks' units beside each other: shape (N, networks C)."""
     return x.transpose(0, 1).flatten(1)
 
@@ -238,13 +238,13 @@ def _normalize_batch(layer: nn.BatchNorm1d, joined: Mapping[str, Tensor], x: Ten
     names = ("running_mean", "running_var", "weight", "bias")
     mean, var, gamma, beta = (joined[name].view(-1) for name in names)
     momentum = cast(float, layer.momentum)
-    return _apart(batch_norm(_side(x), mean, var, gamma, beta, True, momentum, layer.eps), len(x))
+    return _apart(batch_norm(_beside(x), mean, var, gamma, beta, True, momentum, layer.eps), len(x))
 
 
 def _normalize_groups(layer: nn.GroupNorm, joined: Mapping[str, Tensor], x: Tensor) -> Tensor:
     """Normalize each group of units of each network."""
     gamma, beta = joined["weight"].view(-1), joined["bias"].view(-1)
-    return _apart(group_norm(_side(x), layer.num_groups * len(x), gamma, beta, layer.eps), len(x))
+    return _apart(group_norm(_beside(x), layer.num_groups * len(x), gamma, beta, layer.eps), len(x))
 
 
 _TOGETHER: dict[type[nn.Module], Callable[[Any, Mapping[str, Tensor], Tensor], Tensor]] = {
