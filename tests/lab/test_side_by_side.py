@@ -75,11 +75,21 @@ RUNS = {
     "shifting": ShiftingSpec("batch", MLP.widths, config=CONFIG, shifting=0.5),
 }
 
+# Of these a product of several networks' may differ by a bit: they may be trained alone then.
+OTHERS = {
+    "ghost batches of the whole last batch": dataclasses.replace(MLP, norm="ghost:8"),
+    "few units, in front": ResidualSpec("batch", blocks=2, width=16, config=CONFIG),
+    "few units, behind": ResidualSpec("batch", "post", blocks=2, width=16, config=CONFIG),
+    "few units, skipinit": ResidualSpec(scaling="skipinit", blocks=2, width=16, config=CONFIG),
+    "few units, fixup": ResidualSpec(scaling="fixup", blocks=2, width=16, config=CONFIG),
+}
 
-@pytest.mark.parametrize("kind", RUNS)
+
+@pytest.mark.parametrize("kind", [*RUNS, *OTHERS])
 def test_each_history_and_network_is_that_of_training_alone_bit_by_bit(data, kind, monkeypatch):
-    monkeypatch.setattr(side_by_side, "train", None)  # they are indeed trained side by side
-    first, *others = several(RUNS[kind])
+    if kind in RUNS:
+        monkeypatch.setattr(side_by_side, "train", None)  # they are indeed trained side by side
+    first, *others = several((RUNS | OTHERS)[kind])
     decays = dataclasses.replace(first, config=dataclasses.replace(first.config, weight_decay=0.1))
     runs = [decays, *others]
     assert len({run.alike() for run in runs}) == 1
