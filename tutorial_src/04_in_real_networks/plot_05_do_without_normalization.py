@@ -248,7 +248,9 @@ assert all(np.isfinite(judged.last(key).values).any() for key in ladders)
 # warm-up, no decay of the rate, no clipping of gradients, which some of the rivals are meant to be
 # used with. Images of digits. DyT and Derf were proposed for transformers, in the place of layer
 # normalization; that a squashing function replaces BN in convolutional networks is what the
-# authors of DyT themselves did not find.
+# authors of DyT themselves did not find. The convolutional networks without normalization and with
+# BN are those of :doc:`plot_01_train_a_convolutional_network`, where more rates were tried to the
+# end: the interval of their difference, which covers what could have been chosen, is another there.
 #
 # **Try it.** Add ``"RMSNorm": ({"norm": "rms"}, (0.1, 0.3, 1.0))`` to ``RESIDUAL``: it is
 # tuned, judged and drawn with the others.

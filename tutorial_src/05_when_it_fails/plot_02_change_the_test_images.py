@@ -18,15 +18,15 @@ test images do better?
       It is tempting to expect some help against everything. But a mean and a variance take away
       what is the same for all pixels, a number added to their values or a positive factor:
       brightness and contrast. (Inversion is a negative factor, and a standard deviation has no
-      sign.) A digit that has moved has the same grey values in other places, and no mean tells
-      that.
+      sign.) A digit that has moved changes the means of the units, too, but not by one shift or
+      one scale for all images: with the means put right, the digit is still elsewhere.
 
 **In short.** Statistics of test batches of 200, in the place of running ones, raise the accuracy by
 :finding:`batch of 200 - running, average`, averaged over six corruptions. With running statistics,
-BN minus the same network without it is :finding:`BN - none, average`. The batches must be large and
-mixed: 8 images instead of 200 change the accuracy by :effect:`batch of 8 - batch of 200, average`;
-200 that are sorted by class by :effect:`sorted - batch of 200, average`. If on mixed ones gamma and
-beta adapt, too (TENT), that changes it by :finding:`TENT - batch of 200, average`.
+BN minus the same network without it is :finding:`BN - none, average`. Batches of 8
+gain :finding:`batch of 8 - running, average`. They must be mixed: 200 images of one class instead
+of mixed ones change it by :effect:`sorted - batch of 200, average`. If gamma and beta adapt, too
+(TENT), that changes it by :finding:`TENT - batch of 200, average`.
 
 .. lead-figure::
 
@@ -309,6 +309,7 @@ for name in images:
     )
 for treated, control in (
     ("batch of 200", "running"),
+    ("batch of 8", "running"),
     ("batch of 8", "batch of 200"),
     ("sorted", "batch of 200"),
     ("TENT", "batch of 200"),
@@ -340,10 +341,11 @@ draw_effects(
 
 # %%
 # A change of brightness or contrast is, up to clipping, a shift and a scale of all inputs, and that
-# is what a mean and a variance take away again, :eq:`eq-xhat`. A digit that has moved has the same
-# grey values in other places: no mean tells that, and batch statistics change the accuracy by
-# :effect:`batch of 200 - running, shift`. Noise and blur change means and variances, too, and that
-# part can be taken away; what they hide in a single image stays hidden. The mean of a batch of one
+# is what a mean and a variance take away again, :eq:`eq-xhat`. A digit that has moved changes the
+# means of the units, too; but putting them right does not put it back, and batch statistics change
+# the accuracy by :effect:`batch of 200 - running, shift`. Noise and blur change means and variances,
+# too, and that part can be taken away; what they hide in a single image stays hidden. Batches of 8
+# minus batches of 200 are :effect:`batch of 8 - batch of 200, average`. The mean of a batch of one
 # class is what tells that class from the others, and the layer subtracts it. On clean images, where
 # nothing is to be mended, batches of 200 change the accuracy by
 # :effect:`batch of 200 - running, clean`.

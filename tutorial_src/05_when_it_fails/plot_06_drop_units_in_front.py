@@ -347,14 +347,14 @@ draw_effects(
 )
 
 # %%
-# The statistics are wrong by as much as was predicted, everywhere. Whether that costs accuracy is
-# another question: a network whose units are all too small by about the same factor still ranks
-# the digits in much the same way. At the slower rate the factor is larger. At the good rate the
-# loss, with running minus with new statistics, is
-# :finding:`loss, running - gathered, share 0.5`; of a slow network the report below tells it.
-# Dropout after four layers instead of one is more
-# noise, too, which may slow a short training down. LN, which has no running variance, minus BN,
-# both with dropout after four layers, is :effect:`LN - in front, share 0.5`.
+# In front of the second BN, where it was measured, the variance is wrong by as much as was
+# predicted, at all shares and both rates. Whether that costs accuracy is another question: a
+# network whose units are all too small by about the same factor still ranks the digits in much the
+# same way. At the slower rate the factor is larger. At the good rate the loss, with running minus
+# with new statistics, is :finding:`loss, running - gathered, share 0.5`; of a slow network the
+# report below tells it. Dropout after four layers instead of one is more noise, too, which may slow
+# a short training down. LN, which has no running variance, minus BN, both with dropout after four
+# layers, is :effect:`LN - in front, share 0.5`.
 #
 # Would one have noticed?
 # -----------------------

@@ -7,9 +7,9 @@ What does weight decay do there, and should one decay gamma and beta, too?
 
 **In short.** It sets by which angle a step turns the weights. The measured angle differs from the
 predicted one, at three pairs of rate and decay, by
-:effect:`angle, measured - predicted, rate 0.1 and decay 0.05`,
-:effect:`angle, measured - predicted, rate 0.25 and decay 0.02` and
-:effect:`angle, measured - predicted, rate 1 and decay 0.005`; 0.05 would matter. On 1,024 images,
+:finding:`angle, measured - predicted, rate 0.1 and decay 0.05`,
+:finding:`angle, measured - predicted, rate 0.25 and decay 0.02` and
+:finding:`angle, measured - predicted, rate 1 and decay 0.005`; 0.05 would matter. On 1,024 images,
 decay of the weights changes the accuracy by :finding:`weights - nothing`. Decay of gamma and beta
 alone changes it by :finding:`gamma and beta - nothing`; the test loss without it minus that with it
 is :finding:`loss, nothing - gamma and beta`. Should one decay them with the rest? It changes the
@@ -223,8 +223,8 @@ rows = {
 print(table(rows, [f"rate {rate:g}" for rate in rates]))
 
 # %%
-# If the product alone counted, all numbers on that diagonal would be the same, and a decay of 0.05
-# would do as little harm at rate 1 as at rate 0.1.
+# If the product alone counted, all numbers on that diagonal would be the same; if the decay alone
+# counted, those in a row.
 #
 # Which parts should one decay?
 # -----------------------------
