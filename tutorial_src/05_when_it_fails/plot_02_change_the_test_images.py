@@ -343,11 +343,11 @@ draw_effects(
 # A change of brightness or contrast is, up to clipping, a shift and a scale of all inputs, and that
 # is what a mean and a variance take away again, :eq:`eq-xhat`. A digit that has moved changes the
 # means of the units, too; but putting them right does not put it back, and batch statistics change
-# the accuracy by :effect:`batch of 200 - running, shift`. Noise and blur change means and variances,
-# too, and that part can be taken away; what they hide in a single image stays hidden. Batches of 8
-# minus batches of 200 are :effect:`batch of 8 - batch of 200, average`. The mean of a batch of one
-# class is what tells that class from the others, and the layer subtracts it. On clean images, where
-# nothing is to be mended, batches of 200 change the accuracy by
+# the accuracy by :effect:`batch of 200 - running, shift`. Noise and blur change means and
+# variances, too, and that part can be taken away; what they hide in a single image stays hidden.
+# Batches of 8 minus batches of 200 are :effect:`batch of 8 - batch of 200, average`. The mean of a
+# batch of one class is what tells that class from the others, and the layer subtracts it. On clean
+# images, where nothing is to be mended, batches of 200 change the accuracy by
 # :effect:`batch of 200 - running, clean`.
 #
 # Would one have noticed?
