@@ -31,7 +31,7 @@ def stable_rank(cosine: float, m: int) -> float:
     """Give the stable rank of m samples of one length at one angle, :eq:`eq-stable-rank`.
 
     The sum of the squared singular values over the greatest of them: m where the samples are at
-    right angles to each other, 1 where they all point the same way.
+    right angles to each other, 1 where they all point the same way. For a cosine of at least zero.
 
     Examples
     --------

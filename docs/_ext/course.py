@@ -25,7 +25,7 @@ from itertools import dropwhile, islice, takewhile
 from typing import Any
 
 from docutils import nodes
-from sentences import first_sentence, sentences
+from sentences import first_sentence
 from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
@@ -101,15 +101,16 @@ def said(doctree: nodes.document, mark: str) -> nodes.Element | None:
 
 
 def answer(doctree: nodes.document) -> str:
-    """Return the sentence in which a page says what it answers, or nothing."""
+    """Return what a page says it answers, up to its last question; or one sentence, or nothing."""
     for mark in GETS:
         if (found := said(doctree, mark)) is not None:
             text = found.astext().split(mark, 1)[1]
-            questions = (one for one in sentences(text) if one.endswith("?"))  # behind a setting
-            sentence = next(questions, "") or first_sentence(text) or " ".join(text.split())
-            if not sentence:
+            # A question may lean on the setting before it.
+            *asked, behind = re.split(r"(?<=\?)(?= |$)", " ".join(text.split()))
+            answered = "".join(asked) or first_sentence(text) or behind
+            if not answered:
                 logger.warning("nothing stands behind %r", mark, location=found)
-            return sentence[:1].upper() + sentence[1:]
+            return answered[:1].upper() + answered[1:]
     return ""
 
 

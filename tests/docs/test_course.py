@@ -27,7 +27,7 @@ PAGES = {
     "part/index": "# Part\n\n```{toctree}\na\nb\nc\n```\n",
     "part/b": "# Title b\n\n**You need** it.\n**You get** the first\nthing, e.g. it. And more.\n\n"
     "**Next:** [it](../alone.md), or [this](../other.md).\n",
-    "part/a": "# Title a\n\n**The question.** It is so. Why, and how?\n\n"
+    "part/a": "# Title a\n\n**The question.** It is so. Why, and how? No matter.\n\n"
     f"**You need** [b](b.md).\n\n{'word ' * 390}\n\n$$x$$\n\n{CODE}",
     "part/c": "# Title c\n\nAnswers nothing.\n",
     "last": "# Title e\n\nAnswers nothing.\n",
@@ -94,9 +94,9 @@ def test_part_has_its_title_its_time_without_what_is_further_and_what_it_is_abou
     assert further == ["Title d"]
 
 
-def test_first_sentence_of_the_answer_is_shown_and_of_a_question_the_question(site):
+def test_first_sentence_of_the_answer_is_shown_and_of_a_question_all_up_to_it(site):
     assert "<p>The first thing, e.g. it.</p>" in site["course"]
-    assert "<p>Why, and how?</p>" in site["course"]
+    assert "<p>It is so. Why, and how?</p>" in site["course"]
 
 
 def test_time_counts_words_equations_and_code(site):

@@ -127,8 +127,9 @@ lost = look(network())
 # sigmoids are not saturated, quite the opposite: they sit where they are steepest. But even there
 # the slope of a sigmoid is 1/4, and PyTorch's initial weights pass on 1/√3 of what differs, which
 # makes 0.14. What reaches the last layer is almost the same for all images; it does not see which
-# image it is looking at. The gradient shrinks in the same way from the last layer to the first, so
-# that the first layers hardly move, and nothing repairs it.
+# image it is looking at. The gradient shrinks in the same way from the last layer to the first (at
+# the last step by less, for the first layer's weights are multiplied by pixels, which differ more),
+# so that the first layers hardly move, and nothing repairs it.
 #
 # The cure
 # --------

@@ -44,7 +44,9 @@ least = 0.8  # of the bound: a shorter time is not believed
 # The bound
 # ---------
 # A batch that does not fit into the processor's cache has to travel from memory for each pass over
-# it. Count how often an array of the batch's size must be read or written:
+# it. Count how often an array of the batch's size must be read or written, by formulas that need
+# the mean before the variance. (The :doc:`next page <plot_07_fuse_the_passes>` takes both from one
+# reading.)
 
 forward_moves = {
     "read x for the mean": 1,

@@ -17,14 +17,15 @@ backward, and how fast?
       It is tempting to think that batch normalization keeps sigmoids out of their flat ends. But
       with these weights none is there: the inputs of the sigmoids lie close to zero, the steepest
       place of all, and to spread them to a standard deviation of one is to move them away from it.
-      Slope is not what the plain network lacks. Its outputs are nearly the same for every image.
+      Larger slopes than these there are none. Its outputs are nearly the same for every image.
 
 **In short.** Its signal, by a factor of :value:`forward_factor:.2f` in every layer, and its
 gradient, by :value:`backward_factor:.2f` on the way back; the initial weights predict
 :value:`predicted_factor:.2f`. From the first hidden layer to the last the signal falls by a factor
 of :value:`signal_lost:.0f`; with batch normalization that factor is :value:`signal_lost_with:.2f`.
-The slopes of the sigmoids are not the reason: without batch normalization they are close to the
-greatest possible, and with it they are smaller (:effect:`BN - none, slope`).
+Saturation is not the reason: without batch normalization the slopes are close to the greatest
+possible, 1/4, and with it they are smaller (:effect:`BN - none, slope`). But even that quarter
+takes a factor of 4 in each layer; the weights take the rest.
 
 .. lead-figure::
 
@@ -245,7 +246,7 @@ assert steeper.high < 0  # ...and BN makes the slope smaller, not greater
 # %%
 # The network without batch normalization does not saturate. It loses the signal: layer by layer its
 # output depends less on the image, and the gradient that returns is smaller by the same factor.
-# Both follow from the initial weights.
+# Both follow from the slope of a sigmoid at its centre, 1/4, and from the initial weights.
 #
 # **Limits.** Untrained networks of one width, with PyTorch's initial weights, and one batch.
 #

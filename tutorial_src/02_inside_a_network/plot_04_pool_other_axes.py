@@ -5,7 +5,8 @@ Choose which numbers share a mean
 **The question.** How do Batch, Layer, Instance and Group normalization differ, and how can one see
 it?
 
-**In short.** Only in *which* numbers share a mean and a variance. One can see it in what the output
+**In short.** In *which* numbers share a mean and a variance. (Once trained, also in which share a
+gamma and a beta, and in whether running statistics are kept.) One can see it in what the output
 ignores: when each channel is shifted and stretched, the output of Batch normalization stays the
 same within :value:`batch_channel:.0e`, while that of Layer normalization changes by up to
 :value:`layer_channel:.1f`. A histogram of all output values does not show it: for each of the four

@@ -430,8 +430,8 @@ print(evidence.table(*(effect.name for effect in weights)))
 # gradients are small at first: training does not break so soon, and needs the larger rate.)
 #
 # The sigmoid network with default weights and without normalization has no usable rate: in 300
-# steps it does not get away from guessing. Does it lack time? After 2,000 steps at rate 1 it
-# reaches :value:`patient_none_sigmoid:.0%`.
+# steps it does not come half of the way from guessing to no mistake. Does it lack time? After 2,000
+# steps at rate 1 it reaches :value:`patient_none_sigmoid:.0%`.
 
 PATIENT_STEPS, PATIENT_DECADE = 2000, 0.0  # the rate is 1
 patient = {

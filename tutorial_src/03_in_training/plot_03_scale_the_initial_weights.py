@@ -352,8 +352,9 @@ assert aligned < apart / 2
 
 # %%
 # With batch normalization, the scale of the weights does not change the output of the network, but
-# it changes the training, as another learning rate would. Weights that are too small grow, which
-# corrects a part of it; nothing makes large ones shrink.
+# it changes the training, as another learning rate would. Weights that are too small grow, and the
+# smallest grow too far: they end :value:`grown_to:.0f` times as long as He's. Nothing makes large
+# ones shrink.
 #
 # **Limits.** Only the *scale* of the weights was varied, not their distribution; one perceptron of
 # ReLU units; 300 steps (0.7 epochs) at a constant rate. Where the smallest factor is still harmless

@@ -174,11 +174,12 @@ print(table(rows, columns=columns))
 print(f"band of a standard normal input: {wide:.2f}")
 
 # %%
-# The figure of the paper can be reproduced, and so can its claim: the same accuracy in fewer steps.
-# At the end the lead is smaller. And what is steadier with batch normalization is where the inputs
-# lie and how widely they spread. At the start that follows from the definition: the layer subtracts
-# the mean and sets the width to that of a distribution of variance one; afterwards only beta, gamma
-# and the shape can move them. (With batch normalization the curves also shake because the running
+# The figure of the paper can be reproduced, and so can its claims: the network learns in fewer
+# steps, and at the end it is more accurate by :effect:`BN - none, at the end`, a smaller lead than
+# on the way. And how widely the inputs spread changes by a smaller factor with batch normalization.
+# At the start the width follows from the definition: the layer subtracts the mean and sets the
+# width to that of a distribution of variance one; afterwards only beta, gamma and the shape can
+# change it. (With batch normalization the curves also shake because the running
 # averages do: each remembers only the last batches.)
 #
 # Gather the statistics as the paper does
@@ -254,8 +255,9 @@ assert (
 
 # %%
 # The experiment can be repeated, but its figure explains less than it seems to. That the inputs of
-# the sigmoids begin with a width of about two is the definition of the layer; that they stay nearer
-# to it was measured, but is no reason why it helps. And how much it helps may depend on two numbers
+# the sigmoids begin with a width of about two is the definition of the layer; that this width then
+# changes by a smaller factor was measured, but is no reason why it helps. (Which of the two ends
+# with the wider band, the table says.) And how much it helps may depend on two numbers
 # that the paper does not give; the next page measures that.
 #
 # **Limits.** One learning rate and one scale of the weights, which the paper does not state; one

@@ -17,8 +17,8 @@ its training images by heart do better on other images because of it?
 
    none
       It is tempting to count on the noise, which resembles that of dropout. But at the same
-      learning rate nothing comes of it that would matter, in either direction. Where BN is ahead
-      of the constants, look at its learning rate first.
+      learning rate nothing that would matter comes of statistics of each batch, in either
+      direction. Where BN is ahead of the constants, look at its learning rate first.
 
    undecided
       It is tempting to count on the noise, which resembles that of dropout. But at the same
@@ -37,10 +37,11 @@ its training images by heart do better on other images because of it?
 rate? Than that of the plain network: :finding:`BN - none, each at its best`. Than with weight
 decay: :finding:`BN - decay, each at its best`. Than with dropout:
 :finding:`BN - dropout, each at its best`.
-Is the test loss lower, in batches of 128: :finding:`loss, none - BN, batches of 128`.
-Is it due to the noise of the batches? BN minus a rival without such noise, both at the rival's
-learning rate, is :finding:`BN at the rate of constants - constants, average`; more noise alone
-brings :finding:`parts of 32 - whole batch`.
+Is the test loss lower? In batches of 128: :finding:`loss, none - BN, batches of 128`; of all
+images, which have no noise: :finding:`loss, none - BN, batches of 512`.
+Is the accuracy due to the noise of the batches? BN minus a rival with constant statistics, both at
+the rival's learning rate, is :finding:`BN at the rate of constants - constants, average`; more
+noise alone brings :finding:`parts of 32 - whole batch`.
 
 .. lead-figure::
 
@@ -175,7 +176,8 @@ evidence = Evidence(
 # There is one more arm: BN on **parts** of the batch ("ghost batches"). Each step uses all 512
 # images, so that its gradient has no noise of sampling; but the images are normalized in parts of
 # 8, 32 or 128, each with its own mean and variance. Against BN on the whole batch, this adds the
-# noise of the statistics and nothing else.
+# noise of the statistics. (It also takes more out of the gradient: :doc:`two directions
+# </derivations/meaning>` in each part.)
 
 
 class Setting(NamedTuple):
@@ -552,14 +554,15 @@ assert min(without) > 95
 #   :finding:`BN - none, each at its best`. In batches of 8: :finding:`BN - none, batches of 8`; in
 #   batches of 128: :finding:`BN - none, batches of 128`. Where these differ, the answer depends
 #   on the batch size that one holds fixed.
-# - Is it better than the same layer with constants? Each at its own rate, in batches of 128:
-#   :finding:`BN - constants, batches of 128`. At the rate of the constants, on the average over the
-#   batch sizes: :finding:`BN at the rate of constants - constants, average`. If the first is clear
-#   and the second is near zero, the lead goes with the larger rate; whether noise helps at that
-#   rate was not tried. (In batches of 512, all images, there is no such noise: so
-#   the average over the four sizes is no measure of the noise alone.)
-# - Does noise help? Parts of 32 minus the whole batch, which adds noise only:
-#   :finding:`parts of 32 - whole batch`.
+# - Is it better than the same layer with constants? Each at its own rate, in batches of 8:
+#   :finding:`BN - constants, batches of 8`, of 32: :finding:`BN - constants, batches of 32`, of
+#   128: :finding:`BN - constants, batches of 128`, of 512:
+#   :finding:`BN - constants, batches of 512`. At the rate of the constants, on the average:
+#   :finding:`BN at the rate of constants - constants, average`. Where the first are clear and the
+#   last is near zero, the lead goes with the larger rate; whether noise helps at that rate was not
+#   tried. (In batches of 512, all images, there is no noise, and constants do not follow the
+#   weights: so the average is no measure of the noise alone.)
+# - Does noise help? Parts of 32 minus the whole batch: :finding:`parts of 32 - whole batch`.
 # - Can it replace other regularization? BN minus weight decay:
 #   :finding:`BN - decay, each at its best`; weight decay minus the plain network:
 #   :finding:`decay - none, each at its best`.
