@@ -131,7 +131,7 @@ def shifts_in_training(
         raise ValueError("the weights decay, expected a step along the gradient of the loss alone")
     if not set(steps) <= set(range(config.steps)):
         raise ValueError(f"the steps are {sorted(steps)}, expected some of {config.steps}")
-    batches = enumerate(batches_of(tensors_of(data, device()).train, config))
+    batches = enumerate(batches_of(tensors_of(data, device()), config))
     shifts = list[NDArray[np.float64]]()
     looking = False
 

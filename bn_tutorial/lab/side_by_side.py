@@ -28,6 +28,7 @@ from bn_tutorial.lab.training import (
     Course,
     History,
     Measure,
+    Tensors,
     accuracy,
     change,
     descend,
@@ -314,7 +315,7 @@ def train_side_by_side(
             models[place].train()
         seen = {place: _Seen([], [], []) for place in going}
         for step in range(1, configs[0].evaluate_every + 1):
-            images, targets = _batch(*tensors.train, [next(orders[place]) for place in going])
+            images, targets = _batch(tensors, [next(orders[place]) for place in going])
             logits = together(images)
             log_p = log_softmax(logits, 2)
             together.step(log_p, targets, [configs[place] for place in going])
@@ -358,11 +359,11 @@ def _without_others(
     return together, left
 
 
-def _batch(images: Tensor, labels: Tensor, chosen: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+def _batch(tensors: Tensors, chosen: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     """Return the networks' images, shape (networks, N, 784), and labels, shape (networks, N)."""
-    rows = torch.cat([*chosen]).to(images.device)
+    images, labels = tensors.batch(torch.cat([*chosen]))
     shape = len(chosen), -1
-    return images.index_select(0, rows).view(*shape, images.shape[1]), labels[rows].view(shape)
+    return images.view(*shape, images.shape[1]), labels.view(shape)
 
 
 def _same_bits(models: Sequence[nn.Module], data: Dataset, configs: Sequence[Config]) -> bool:
@@ -381,7 +382,7 @@ def _same_bits(models: Sequence[nn.Module], data: Dataset, configs: Sequence[Con
         pairs = [*zip(alone, together, strict=True)]
         if not all(torch.equal(one(shown), other(shown)) for one, other in pairs):
             return False
-        images, targets = _batch(*tensors.train, [rows[:size] for rows in chosen])
+        images, targets = _batch(tensors, [rows[:size] for rows in chosen])
         for model in (*alone, *together):
             model.train()
         side_by_side.step(log_softmax(side_by_side(images), 2), targets, steps)

@@ -181,7 +181,7 @@ def train(
     where = device()
     model.to(where)
     tensors = tensors_of(data, where)
-    batches = batches_of(tensors.train, config)
+    batches = batches_of(tensors, config)
 
     start = time.perf_counter()
     course = Course(model, tensors, config, measure)
@@ -209,7 +209,7 @@ class Course:
     """
 
     def __init__(
-        self, model: nn.Module, tensors: _Tensors, config: Config, measure: Measure | None
+        self, model: nn.Module, tensors: Tensors, config: Config, measure: Measure | None
     ) -> None:
         self.model, self.tensors, self.config, self.measure = model, tensors, config, measure
         self.periods: list[Period] = []
@@ -265,21 +265,33 @@ class _Images(NamedTuple):
     labels: Tensor
 
 
-class _Tensors(NamedTuple):
-    train: _Images
+class Tensors(NamedTuple):
+    """A data set where networks are trained on it."""
+
+    data: Dataset
+    train: Split
     validation: _Images | None
     test: _Images
 
+    def batch(self, rows: Tensor) -> _Images:
+        """Return these images of the training set as the network reads them, and their labels."""
+        # Gathered as bytes: where the rows of a batch are far apart in memory, to read four times
+        # as much takes longer than to standardize.
+        rows = rows.to(self.train.labels.device)
+        images = self.data.standardize(self.train.images.index_select(0, rows))
+        return _Images(images, self.train.labels[rows])
+
 
 @lru_cache(maxsize=1)
-def tensors_of(data: Dataset, device: torch.device) -> _Tensors:
-    """Standardize once for all runs on the same data, not once for each run."""
+def tensors_of(data: Dataset, device: torch.device) -> Tensors:
+    """Put the data where they are trained on once for all runs, not once for each run."""
 
     def tensors(split: Split) -> _Images:
         return _Images(data.standardize(split.images).to(device), split.labels.to(device))
 
     validation = None if data.validation is None else tensors(data.validation)
-    return _Tensors(tensors(data.train), validation, tensors(data.test))
+    train = Split(data.train.images.to(device), data.train.labels.to(device))
+    return Tensors(data, train, validation, tensors(data.test))
 
 
 def orders_of(count: int, config: Config) -> Iterator[Tensor]:
@@ -289,11 +301,9 @@ def orders_of(count: int, config: Config) -> Iterator[Tensor]:
         yield from torch.split(torch.randperm(count, generator=generator), config.batch_size)
 
 
-def batches_of(data: _Images, config: Config) -> Iterator[_Images]:
+def batches_of(tensors: Tensors, config: Config) -> Iterator[_Images]:
     """Yield batches without end, in the order of :func:`orders_of`."""
-    for chosen in orders_of(len(data.labels), config):
-        rows = chosen.to(data.labels.device)
-        yield _Images(data.images.index_select(0, rows), data.labels[rows])
+    return map(tensors.batch, orders_of(len(tensors.train), config))
 
 
 def _train_period(
@@ -334,7 +344,7 @@ def change(values: Tensor, gradient: Tensor, config: Config, decays: bool) -> No
     values.sub_(gradient, alpha=config.lr)
 
 
-def _evaluate(model: nn.Module, data: _Tensors) -> tuple[Score | None, Score]:
+def _evaluate(model: nn.Module, data: Tensors) -> tuple[Score | None, Score]:
     """Return how well it does on the validation set, if there is one, and on the test set."""
     model.eval()
     validation = None if data.validation is None else _score(model, data.validation)
