@@ -66,6 +66,11 @@ class Batches:
             raise ValueError("the loader yields no batch: there is nothing to examine with")
         self._ended = found < self._count
 
+    @property
+    def once(self) -> bool:
+        """Whether the loader yields its batches once only."""
+        return isinstance(self._loader, Iterator)
+
     def origin(self, batch: int, classes: Counter[int]) -> Origin:
         """Return what the loader tells of itself, once it was read.
 
@@ -212,6 +217,13 @@ def run(model: nn.Module, batch: Any, forward: Forward | None) -> tuple[Any, Any
         f"the loader yields a {kind}, expected a tensor, (inputs, targets) or a dictionary: "
         "give forward=lambda model, batch: (output, target)"
     )
+
+
+def is_plain(model: nn.Module, batch: Any) -> bool:
+    """Whether ``update_bn`` can run the model on a batch as it is: a tensor, or one in front."""
+    x = batch[0] if isinstance(batch, list | tuple) and batch else batch
+    _, dtype = _home(model)
+    return isinstance(x, Tensor) and (not x.is_floating_point() or dtype in (None, x.dtype))
 
 
 def size(batch: Any) -> int:

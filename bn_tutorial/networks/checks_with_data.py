@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ from torch import nn
 from bn_tutorial.networks.batches import Score
 from bn_tutorial.networks.checks_without_data import (
     EXPLODED,
+    GATHER,
     HUGE,
     LEFT,
     TYPICAL,
@@ -263,7 +264,7 @@ def _cause(trials: Trials, name: str) -> str:
     if rest > LEFT:
         return (
             f"{counted} batches counted at momentum {momentum:g}: the initial 0 and 1 still weigh "
-            f"{100 * rest:.0f} %; {window(momentum)} would do"
+            f"{100 * rest:.0f} %, unless update_bn counted; {window(momentum)} would do"
         )
     return (
         f"{counted} batches counted, {window(momentum)} would do, so not too few: rate not "
@@ -318,6 +319,21 @@ def mended_enough(trials: Trials) -> bool:
     return not gain(trials.scores.get("regathered"), trials.scores.get("batch")).matters
 
 
+def with_sound_line(found: Finding, trials: Trials) -> Finding:
+    """Return a finding with the line that does what was tried; with none where that did harm."""
+    if found.remedy != UPDATE:
+        return found
+    loss = gain(trials.scores.get("regathered"), trials.scores.get("eval"))
+    if loss.matters:
+        level = "warning" if found.code == "never-gathered" else found.level
+        why = f"trained in eval mode? Then they are part of the model; {mended(trials).words}"
+        return replace(found, level=level, details=(why, *found.details), remedy="")
+    # In train mode dropout is on, and update_bn moves layers that are frozen.
+    as_tried = not (trials.frozen or trials.constant or shifted_by_dropout(trials))
+    as_tried &= "training" not in trials.failed
+    return found if trials.plain and as_tried else replace(found, remedy=GATHER)
+
+
 # ---------------------------------------------------------------------------------------------
 # What reaches the layers
 # ---------------------------------------------------------------------------------------------
@@ -341,7 +357,7 @@ def refused(trials: Trials) -> Iterator[Finding]:
             *(("a value minus its own mean is zero, whatever it was",) if one else ()),
             *(by_hand(trials) if larger else ()),
         ),
-        remade(trials, "32") if larger else "",
+        remade(trials, "" if trials.in_batch.batch < trials.samples else "32") if larger else "",
     )
 
 
@@ -369,7 +385,7 @@ def few_values(trials: Trials, last: int | None) -> Iterator[Finding]:
         if pools_batch(trials.layers[name]) and not trials.holds(name) and one.all.count
     }
     level = "error" if gap(trials).matters and not mended_enough(trials) else "warning"
-    single = [name for name, one in seen.items() if one.samples == 1]
+    single = [name for name, one in seen.items() if one.typical.samples == 1]
     if single:
         yield Finding(
             level,
@@ -380,7 +396,9 @@ def few_values(trials: Trials, last: int | None) -> Iterator[Finding]:
             ("make the layers nn.InstanceNorm2d(C, affine=True), with the same gamma and beta",),
         )
     few = {
-        name: one.values for name, one in seen.items() if one.values < FEW and name not in single
+        name: one.typical.values
+        for name, one in seen.items()
+        if one.typical.values < FEW and name not in single
     }
     if few:
         name = min(few, key=lambda n: few[n])
@@ -404,6 +422,18 @@ def few_values(trials: Trials, last: int | None) -> Iterator[Finding]:
             f"the last batch of each epoch has one sample: {shorten(lonely)} will raise an error",
             tuple(lonely),
             remedy=remade(trials),
+        )
+    short = [name for name, one in seen.items() if one.values < FEW <= one.typical.values]
+    if short and last != 1:
+        name = min(short, key=lambda n: seen[n].values)
+        yield Finding(
+            "warning" if seen[name].values == 2 else "note",
+            "last-batch",
+            f"{seen[name].values} values share a mean in {name or 'the layer'} in a short batch, "
+            f"{seen[name].typical.values} as a rule (few: under {FEW})",
+            tuple(short),
+            ("in the running average it weighs as much as a full one",),
+            remade(trials),
         )
     pooled = [
         name

@@ -86,16 +86,19 @@ def kept_in(state: Mapping[str, Any]) -> list[Kept]:
 CONSTANTS = "update_bn does not move constants: load sound ones, or take another norm_layer"
 EXPLODED = "a batch exploded, which the averages do not forget: mend that, then gather anew"
 UPDATE = "torch.optim.swa_utils.update_bn(loader, model, next(model.parameters()).device)"
+#: Where that line would not run, or would do something else than what was tried.
+GATHER = "report.gather_anew(model, loader)"
 
 
 def broken(kept: list[Kept]) -> Iterator[Finding]:
     """Find statistics that are not finite, negative variances, and huge ones."""
-    wrong, sizes = {}, {}
+    wrong, sizes, constant = {}, {}, True
     for one in kept:
         mean, var = one.mean.cpu().double(), one.var.cpu().double()
         bad = ~(mean.isfinite() & var.isfinite() & (var >= 0))
         if bad.any():
             wrong[one.name] = bad
+            constant &= bool((mean[bad].isfinite() & (var[bad] > 0)).all())  # so var is infinite
             continue
         least, most = TYPICAL
         typical = var.median().clamp_min(least)
@@ -106,11 +109,12 @@ def broken(kept: list[Kept]) -> Iterator[Finding]:
         name, bad = next(iter(wrong.items()))
         channels = shorten(str(c) for c in bad.nonzero().flatten().tolist())
         others = f" and of {len(wrong) - 1} more layers" if len(wrong) > 1 else ""
+        harm = "beta for every input there" if constant else "NaN from there on"
         yield Finding(
             "error",
             "nan-statistics",
             f"{int(bad.sum())} of {len(bad)} channels of {name or 'the layer'} ({channels})"
-            f"{others}: eval mode is NaN from there on",
+            f"{others}: eval mode is {harm}",
             tuple(wrong),
             ("training cannot show it: find what overflowed, then gather the statistics anew",),
             UPDATE,
@@ -282,18 +286,20 @@ def contradictory(layers: Mapping[str, nn.Module], frozen: set[str]) -> Iterator
             tuple(without),
             ("made with track_running_stats=False? Make the layer with True and gather them",),
         )
-    tiny = {
+    tiny: dict[str, Any] = {
         name: layer.eps
         for name, layer in layers.items()
         if isinstance(eps := getattr(layer, "eps", None), float | int)
         and (eps <= 0 or (eps < SMALLEST_HALF and _is_half(layer)))
     }
     if tiny:
+        pooled = any(isinstance(layers[name], _NormBase) for name in tiny)
+        zero = pooled or min(tiny.values()) <= 0
+        harm = "a constant channel is 0/0" if zero else "of constants, the gradient overflows"
         yield Finding(
             "warning",
             "eps-underflow",
-            f"eps {next(iter(tiny.values()))} in {shorten(tiny)} is zero in its precision: "
-            "a constant channel is 0/0",
+            f"eps {next(iter(tiny.values()))} in {shorten(tiny)} is zero in its precision: {harm}",
             tuple(tiny),
             remedy='for name in report.layers("eps-underflow"): '
             "model.get_submodule(name).eps = 1e-5",
@@ -301,7 +307,8 @@ def contradictory(layers: Mapping[str, nn.Module], frozen: set[str]) -> Iterator
 
 
 def _is_half(layer: nn.Module) -> bool:
-    return any(p.dtype in (torch.float16, torch.bfloat16) for p in layer.parameters(recurse=False))
+    # Not bfloat16, which has the exponents of float32.
+    return any(p.dtype == torch.float16 for p in layer.parameters(recurse=False))
 
 
 def at_odds(model: nn.Module, layers: Mapping[str, nn.Module]) -> Iterator[Finding]:

@@ -118,9 +118,10 @@ def examine(
         *modes,
     ]
     findings += _of_batches(model, trials, findings, _last_batch(loader))
+    findings = [data_checks.with_sound_line(found, trials) for found in findings]
     with untouched(model, *_owners(loader)):
         findings = prove(model, findings, trials, kept_batches, loss, forward)
-    return _report(model, trials, findings)
+    return dataclasses.replace(_report(model, trials, findings), forward=forward)
 
 
 def examine_state(state: Mapping[str, Any]) -> Report:
@@ -163,9 +164,8 @@ def examine_state(state: Mapping[str, Any]) -> Report:
             f"{counted} batches counted in {shorten(one.name for one in young)}: at momentum 0.1 "
             f"the initial 0 and 1 weigh {100 * own_checks.left(0.1, counted):.0f} %"
         )
-        findings.append(
-            Finding("warning", "stale-statistics", summary, tuple(one.name for one in young))
-        )
+        layers, hint = tuple(one.name for one in young), "nothing, if update_bn counted them"
+        findings.append(Finding("note", "stale-statistics", summary, layers, (hint,)))
     unchecked = ["whether the statistics fit the activations, settings, modes, batches: examine()"]
     seen = f"{len(kept)} layers with running statistics"
     sound = _sound(_STATE_CHECKS, findings)

@@ -7,7 +7,8 @@ import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from statistics import median_low
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -119,6 +120,13 @@ class Between:
         return (ratio[varied].median().item(), self._batches.count) if varied.any() else None
 
 
+class Shared(NamedTuple):
+    """How many values shared a mean in a call, and of how many samples."""
+
+    values: int
+    samples: int
+
+
 @dataclass
 class Seen:
     """What one layer was given in all forward passes.
@@ -135,6 +143,8 @@ class Seen:
         In one forward pass.
     values, samples : int
         The fewest that shared a mean.
+    shared : list of Shared
+        In each call; of layers with statistics.
     constant : float
         Of a layer without running statistics, the largest share of its means over values that
         differ by less than the root of eps.
@@ -152,10 +162,18 @@ class Seen:
     most_calls: int = 0
     values: int = 2**62
     samples: int = 2**62
+    shared: list[Shared] = field(default_factory=list)
     constant: float = 0.0
     sound: bool = True
     dtype: torch.dtype = torch.float32
     bias: str = ""
+
+    @property
+    def typical(self) -> Shared:
+        """As in most calls: a last batch, which may be short, does not count."""
+        if not self.shared:
+            return Shared(self.values, self.samples)
+        return Shared(*map(median_low, zip(*self.shared, strict=True)))
 
 
 class Gathered:
@@ -219,8 +237,9 @@ class Gathered:
             var = x.var(axes[1:], correction=min(1, total // channels - 1)).mean(0)
         else:
             var = x.var(axes, correction=min(1, total // channels - 1))
+        seen.shared.append(Shared(total // channels, 1 if alone else len(x)))
         seen.values = min(seen.values, total // channels)
-        seen.samples = min(seen.samples, 1 if alone else len(x))
+        seen.samples = min(seen.samples, seen.shared[-1].samples)
         mean, var = (tensor.cpu().double() for tensor in (means.mean(0), var))
         seen.sound &= bool(mean.isfinite().all() and var.isfinite().all())
         while len(seen.calls) < min(call, _CALLS):

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from bn_tutorial.networks.batches import Batches, Forward, Loss, Score, size, tensor_of
 from bn_tutorial.networks.checks_with_data import gain, mended
-from bn_tutorial.networks.checks_without_data import UPDATE
+from bn_tutorial.networks.checks_without_data import GATHER, UPDATE
 from bn_tutorial.networks.gather import Gathered, has_statistics, look
 from bn_tutorial.networks.report import Finding, Report
 from bn_tutorial.networks.trials import FORWARDS, Trial, Trials, offset
@@ -57,8 +57,8 @@ def prove(
     for found in findings:
         if found.remedy in done or "remedy" in trials.failed or trials.refused:
             continue
-        if found.remedy == UPDATE and {*found.layers} & {*trials.offsets}:
-            done[UPDATE] = "" if "regathered" in trials.failed else mended(trials).words
+        if found.remedy in (UPDATE, GATHER) and {*found.layers} & {*trials.offsets}:
+            done[found.remedy] = "" if "regathered" in trials.failed else mended(trials).words
         elif _can_be_tried(found) and trials.forwards + PASSES <= FORWARDS * trials.batches:
             batch = next(iter(batches)) if batch is None else batch
             try:

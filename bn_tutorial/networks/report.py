@@ -7,6 +7,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from torch import nn
+
+from bn_tutorial.networks import regather
+from bn_tutorial.networks.batches import Forward
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -29,7 +34,7 @@ CODES = {
     "one-value": "a mean of a single value",
     "small-batches": "means of very few values",
     "batch-of-one": "batch normalization that is instance normalization",
-    "last-batch": "a last batch of one sample",
+    "last-batch": "a last batch of few samples",
     "batches-not-random": "batches that are no random samples",
     "several-distributions": "one layer for several distributions",
     "dropout-in-front": "dropout before a normalization",
@@ -159,6 +164,8 @@ class Report:
     costs : dict of str to float
         What the running statistics of each layer alone cost in loss, those of all others being
         gathered anew; the costliest first. Layers that are not there were not measured.
+    forward : callable or None
+        How the model was run.
     """
 
     subject: str
@@ -172,6 +179,7 @@ class Report:
     shifts: dict[str, float] = field(default_factory=dict)
     threshold: float = 0.05
     costs: dict[str, float] = field(default_factory=dict)
+    forward: Forward | None = None
 
     def __post_init__(self) -> None:
         """Sort the findings."""
@@ -200,6 +208,13 @@ class Report:
     def layers(self, code: str) -> list[str]:
         """Return the names of all layers with a finding of this code, for a remedy."""
         return [name for found in self.findings if found.code == code for name in found.layers]
+
+    def gather_anew(self, model: nn.Module, loader: Iterable[Any]) -> None:
+        """Gather the statistics of a model anew, as it was tried: a remedy where others would fail.
+
+        See :func:`bn_tutorial.networks.regather.gather_anew`.
+        """
+        regather.gather_anew(model, loader, self.forward)
 
     def __str__(self) -> str:
         """Lay the report out in at most 25 lines, the verdict first."""

@@ -23,6 +23,7 @@ from bn_tutorial.networks.batches import (
     Loss,
     Origin,
     Score,
+    is_plain,
     run,
     size,
     tensor_of,
@@ -104,6 +105,8 @@ class Trials:
         How far the running statistics are off.
     origin : Origin
         What the loader tells of itself.
+    plain : bool
+        Whether ``update_bn`` could run the model on the loader.
     """
 
     layers: dict[str, nn.Module]
@@ -124,6 +127,7 @@ class Trials:
     trains: bool = False
     offsets: dict[str, Offset] = field(default_factory=dict)
     origin: Origin = field(default_factory=Origin)
+    plain: bool = True
 
     def holds(self, name: str) -> bool:
         """Whether a layer uses its running statistics in training, too."""
@@ -187,6 +191,7 @@ class Trial:
     ) -> None:
         self.model, self.batches, self.loss, self.forward = model, batches, loss, forward
         self.found = found = Trials(norm_layers(model), trains=model.training)
+        found.plain = forward is None and not batches.once
         make_plain(model)
         if not model.training:
             model.train()  # which leaves some layers as they are, if it was written so
@@ -225,6 +230,7 @@ class Trial:
         for batch in self.batches:
             found.batches += 1
             found.samples = max(found.samples, size(batch))
+            found.plain &= is_plain(self.model, batch)
             self.mode()
             if not self._look(batch, "eval", found.in_eval):
                 return False
@@ -305,14 +311,34 @@ class Trial:
         if apart <= 1e-2 * before.float().std():
             found.idle = pairs
 
+    def of_batches(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """Pass all batches through with their own statistics; return what these are, by layer."""
+        for number, batch in enumerate(self.batches):
+            self.mode(batch=True)
+            with look(self.model, self.found.layers, self.found.in_batch):
+                self.found.in_batch.begin(size(batch))
+                self.run(batch)
+            if number == 0:
+                self.found.constant = {name for name in self.own if self._holds(name)}
+        return self._gathered()
+
+    def _gathered(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """Return the statistics that reached the layers, but those that hold what they have."""
+        reached = {name: self.found.reached(name) for name in self.own}
+        return {
+            name: (moments.mean, moments.var)
+            for name, moments in reached.items()
+            if moments is not None and not self.found.holds(name)
+        }
+
     def gather_anew(self) -> None:
         """Gather the statistics anew, and see what that is good for."""
         found = self.found
-        for name, own in self.own.items():
+        self.new = self._gathered()
+        for name in self.new:
             moments = found.reached(name)
-            if moments is not None and not found.holds(name):
-                found.offsets[name] = offset(found.layers[name], moments, own)
-                self.new[name] = (moments.mean, moments.var)
+            if moments is not None:
+                found.offsets[name] = offset(found.layers[name], moments, self.own[name])
         if not self.new:
             return
         known = bool(found.scores["eval"].losses or found.scores["eval"].right)

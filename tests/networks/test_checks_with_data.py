@@ -85,7 +85,10 @@ def test_averaged_weights_are_known(model):
 
 def test_counter_tells_whether_there_were_too_few_batches(model):
     model[1].running_mean.mul_(0.1)
-    for count, words in ((9, "still weigh 39 %; 44 would do"), (500, "so not too few")):
+    for count, words in (
+        (9, "still weigh 39 %, unless update_bn counted; 44 would do"),
+        (500, "so not too few"),
+    ):
         model[1].num_batches_tracked.fill_(count)
         assert words in " ".join(alarms(model)["stale-statistics"].details)
 
@@ -180,6 +183,20 @@ def test_small_last_batch_does_not_make_batches_look_sorted(model):
     assert [*found] == ["last-batch"]
     assert (found["last-batch"].level, found["last-batch"].layers) == ("warning", ("1",))
     mended = mend(found["last-batch"], model, batches)
+    assert (mended.batch_size, len(mended)) == (40, 15)
+    assert not alarms(model, mended)
+
+
+@pytest.mark.parametrize(
+    ("count", "code", "level"),
+    [(602, "last-batch", "warning"), (610, "last-batch", "note"), (601, "one-value", "error")],
+)
+def test_short_last_batch_that_is_read_does_not_make_all_of_them_small(model, count, code, level):
+    batches = loader(40, X[:count], Y[:count], shuffle=False)
+    findings = {found.code: found for found in examine(model, batches).findings}
+    assert not {"small-batches", "batch-of-one"} & findings.keys()
+    assert findings[code].level == level
+    mended = mend(findings[code], model, batches)
     assert (mended.batch_size, len(mended)) == (40, 15)
     assert not alarms(model, mended)
 

@@ -197,9 +197,12 @@ def test_frozen_layer_may_have_momentum_zero(model):
 
 
 def test_eps_is_too_small_in_half_precision_alone():
-    for dtype, count in ((torch.float32, 0), (torch.bfloat16, 1)):
+    # bfloat16 has the exponents of float32, and computes with such an eps.
+    for dtype, count in ((torch.float32, 0), (torch.bfloat16, 0), (torch.float16, 1)):
         layers = {"": nn.LayerNorm(3, eps=1e-12).to(dtype)}
         assert len([*contradictory(layers, set())]) == count
+        constant = nn.BatchNorm1d(3, eps=1e-12).to(dtype)(torch.zeros(4, 3, dtype=dtype))
+        assert bool(constant.isfinite().all()) == (count == 0)
     assert not [*contradictory({"": nn.RMSNorm(3)}, set())]  # None
 
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from small_problem import X, Y, in_order, loader, train
 from torch import nn
 
+from bn_tutorial.networks.checks_without_data import GATHER, UPDATE
 from bn_tutorial.networks.examine import examine, examine_state
 from bn_tutorial.networks.norms import ActNorm1d, GhostBatchNorm1d
 from bn_tutorial.networks.trials import FORWARDS
@@ -305,6 +306,8 @@ def test_dictionaries_tuples_and_what_forward_understands_give_one_report(model)
     model[1].running_mean += 3
     batches = [(x, y) for x, y in loader()]
     same = str(examine(model, batches))
+    assert f"fix  {UPDATE}  # stale" in same
+    same = same.replace(UPDATE, GATHER)  # for update_bn can read none of these
     assert str(examine(model, [{"image": x, "label": y} for x, y in batches])) == same
     assert str(examine(model, iter(batches))) == same
     triples = [(x, "name", y) for x, y in batches]

@@ -119,7 +119,7 @@ def test_remedy_that_is_none_is_seen_to_be_none():
 
 
 def test_larger_eps_is_tried_in_evaluation_mode(model):
-    half = model.bfloat16()
+    half = model.half()
     half[1].eps = 1e-8
     half[1].running_var[0], half[0].weight.data[0] = 0, 0
     before, after = numbers(tried(half, "eps-underflow").partition("loss")[2])

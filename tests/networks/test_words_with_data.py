@@ -196,7 +196,8 @@ class TestStale:
     ):
         details = (
             "c: mean off 1.00 sigma, var x 2, alone costs 1.2 loss",
-            "3 batches counted at momentum 0.1: the initial 0 and 1 still weigh 73 %; 44 would do",
+            "3 batches counted at momentum 0.1: the initial 0 and 1 still weigh 73 %, unless "
+            "update_bn counted; 44 would do",
             "b: mean off 3.00 sigma, var x 0.5, alone costs 0.5 loss",
         )
         summary = f"2 of 4 over 0.05 sigma; new ones: {BETTER}"
@@ -207,7 +208,8 @@ class TestStale:
     def test_one_furthest_off_comes_first_where_costs_are_not_known(self, layers):
         details = (
             "b: mean off 3.00 sigma, var x 0.5",
-            "3 batches counted at momentum 0.1: the initial 0 and 1 still weigh 73 %; 44 would do",
+            "3 batches counted at momentum 0.1: the initial 0 and 1 still weigh 73 %, unless "
+            "update_bn counted; 44 would do",
             "c: mean off 1.00 sigma, var x 2",
         )
         summary = (

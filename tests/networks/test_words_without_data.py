@@ -51,6 +51,14 @@ NONE_OF_THEM = ("training cannot show it: find what overflowed, then gather the 
             [kept("", (0.0,) * 4, (-1.0,) * 4)],
             "4 of 4 channels of the layer (0, 1, 2 and 1 more): eval mode is NaN from there on",
         ),
+        (  # whatever is divided by infinity is zero
+            [kept("a", var=(1.0, INF)), kept("b", (INF, 0.0), (1.0, 1.0))],
+            "1 of 2 channels of a (1) and of 1 more layers: eval mode is NaN from there on",
+        ),
+        (
+            [kept("a", var=(1.0, INF)), kept("b", var=(INF, INF))],
+            "1 of 2 channels of a (1) and of 1 more layers: eval mode is beta for every input there",
+        ),
     ],
 )
 def test_statistics_that_are_none(layers, summary):
@@ -271,6 +279,18 @@ def test_eps_that_is_zero():
         remedy=for_all(code, "model.get_submodule(name).eps = 1e-5"),
     )
     assert contradictions(**layers) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("layer", "harm"),
+    [
+        (nn.BatchNorm1d(3, eps=2e-8), "a constant channel is 0/0"),
+        (nn.LayerNorm(3, eps=2e-8), "of constants, the gradient overflows"),
+    ],
+)
+def test_eps_that_is_zero_in_half_precision(layer, harm):
+    (found,) = contradictions(a=layer.half())
+    assert found.summary == f"eps 2e-08 in a is zero in its precision: {harm}"
 
 
 def odds(model):
