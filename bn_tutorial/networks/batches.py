@@ -226,6 +226,22 @@ def is_plain(model: nn.Module, batch: Any) -> bool:
     return isinstance(x, Tensor) and (not x.is_floating_point() or dtype in (None, x.dtype))
 
 
+def first_of(batch: Any, count: int) -> Any:
+    """Return so many samples of a batch: of each of its tensors that has an entry for each."""
+    whole = size(batch)
+
+    def some(part: Any) -> Any:
+        if isinstance(part, Tensor):
+            return part[:count] if part.ndim and len(part) == whole else part
+        if isinstance(part, Mapping):
+            return {key: some(value) for key, value in part.items()}
+        if isinstance(part, tuple) and hasattr(part, "_fields"):  # a named one
+            return type(part)(*map(some, part))
+        return type(part)(map(some, part)) if isinstance(part, list | tuple) else part
+
+    return some(batch)
+
+
 def size(batch: Any) -> int:
     """Return the number of samples: the length of the first tensor that is found, else 0."""
     if isinstance(batch, Tensor):

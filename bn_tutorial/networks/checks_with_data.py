@@ -29,7 +29,7 @@ from bn_tutorial.networks.checks_without_data import (
 )
 from bn_tutorial.networks.gather import apart, has_statistics, pools_batch
 from bn_tutorial.networks.report import Finding, shorten
-from bn_tutorial.networks.trials import Offset, Trials, offset
+from bn_tutorial.networks.trials import SAME, Offset, Trials, offset
 
 #: Standard deviations that running statistics may be off: healthy residual networks had 0.01, those
 #: with swapped momentum 0.02, all that lost accuracy more than 0.1.
@@ -603,6 +603,20 @@ def _without_dropout(names: Sequence[str], shares: Mapping[str, str]) -> str:
         return f"for name in {names}: model.get_submodule(name).p = 0.0" if names else ""
     pairs = [*zip(names, attributes, strict=True)]
     return f"for name, share in {pairs}: setattr(model.get_submodule(name), share, 0.0)"
+
+
+def minds_its_batch(trials: Trials, known: Iterable[Finding]) -> Iterator[Finding]:
+    """Find predictions in evaluation mode that depend on the batch, where no setting shows it."""
+    told = any(found.code == "depends-on-the-batch" for found in known)
+    if not told and trials.mates is not None and trials.mates > SAME:
+        yield Finding(
+            "error",
+            "depends-on-the-batch",
+            f"in eval mode, outputs for half a batch differ by {100 * trials.mates:.0f} % of their "
+            f"spread ({100 * SAME:g} matter)",
+            (),
+            ("a function, a layer that ignores eval(), or one in a list, takes the statistics?",),
+        )
 
 
 def constant(trials: Trials) -> Iterator[Finding]:

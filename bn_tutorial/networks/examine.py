@@ -117,6 +117,7 @@ def examine(
         *own_checks.contradictory(layers, trials.frozen),
         *modes,
     ]
+    findings += data_checks.minds_its_batch(trials, findings)
     findings += _of_batches(model, trials, findings, _last_batch(loader))
     findings = [data_checks.with_sound_line(found, trials) for found in findings]
     with untouched(model, *_owners(loader)):
@@ -241,6 +242,7 @@ _CHECKS = {
 
 
 _TRIALS = {
+    "half": "half a batch",
     "batch": "the statistics of the batch",
     "biases": "biases moved by 1",
     "training": "training mode",

@@ -23,6 +23,7 @@ from bn_tutorial.networks.batches import (
     Loss,
     Origin,
     Score,
+    first_of,
     is_plain,
     run,
     size,
@@ -38,6 +39,7 @@ from bn_tutorial.networks.gather import (
 )
 
 FORWARDS = 6  # at most, for each batch
+SAME = 1e-2  # outputs this far apart, in their spread, differ by rounding alone, also in half
 _ALONE = 10, 4  # layers whose cost is measured one by one, and batches for it
 
 
@@ -93,8 +95,8 @@ class Trials:
     refused : tuple or None
         The layer that raised an error, the error, and whether in evaluation mode.
     failed : dict of str to str
-        The errors raised by trials, by name: ``"batch"``, ``"biases"``, ``"training"``,
-        ``"regathered"``, ``"alone"``, ``"remedy"``.
+        The errors raised by trials, by name: ``"half"``, ``"batch"``, ``"biases"``,
+        ``"training"``, ``"regathered"``, ``"alone"``, ``"remedy"``.
     idle : list of tuple
         Module with a bias, and the layer that takes it away: shown by moving the bias.
     forwards, batches, samples : int
@@ -107,6 +109,9 @@ class Trials:
         What the loader tells of itself.
     plain : bool
         Whether ``update_bn`` could run the model on the loader.
+    mates : float or None
+        How far the outputs of half a batch are from those of the same samples in the whole, in
+        evaluation mode, relative to their spread; None where that cannot be told.
     """
 
     layers: dict[str, nn.Module]
@@ -128,6 +133,7 @@ class Trials:
     offsets: dict[str, Offset] = field(default_factory=dict)
     origin: Origin = field(default_factory=Origin)
     plain: bool = True
+    mates: float | None = None
 
     def holds(self, name: str) -> bool:
         """Whether a layer uses its running statistics in training, too."""
@@ -165,6 +171,8 @@ def measure(
     if looked:
         rewind()
         trial.try_out("regathered", trial.gather_anew)
+        rewind()
+        trial.try_out("half", trial.halve, spare(trial.found))
         score = trial.found.scores.get("regathered")
         if trial.new and score and score.losses:
             rewind()
@@ -201,6 +209,7 @@ class Trial:
         self.own = {name: _statistics(layer) for name, layer in tracked.items()}
         self.new: dict[str, tuple[Tensor, Tensor]] = {}
         self._last: Any = None  # the output of the latest look
+        self._whole: Any = None  # that of the first batch in evaluation mode
 
     def run(self, batch: Any) -> tuple[Any, Any]:
         """Run the model on a batch, without gradients; return its output and the target."""
@@ -234,6 +243,7 @@ class Trial:
             self.mode()
             if not self._look(batch, "eval", found.in_eval):
                 return False
+            self._whole = self._last if found.batches == 1 else self._whole
             self.mode(batch=True)
             self.try_out("batch", self._look, batch, "batch", found.in_batch)
             if found.refused:
@@ -277,6 +287,30 @@ class Trial:
             self.found.in_training.begin(size(batch))
             self.run(batch)
 
+    def halve(self, spare: int) -> None:
+        """Run half of the first batch in evaluation mode, where no sample should mind."""
+        if self.found.forwards + 2 + spare > FORWARDS * self.found.batches:
+            return
+        batch = next(iter(self.batches))
+        whole, half = tensor_of(self._whole), size(batch) // 2
+        if whole is None or half < 1 or whole.ndim == 0 or len(whole) != size(batch):
+            return
+        self.mode()
+        apart = self._apart(whole[:half], first_of(batch, half))
+        if apart and apart > SAME:  # unless the model draws at random
+            again = self._apart(whole, batch)
+            apart = apart if again is not None and again <= SAME else None
+        self.found.mates = apart
+
+    def _apart(self, before: Tensor, batch: Any) -> float | None:
+        """Return how far the outputs of a batch are from those of before, in their spread."""
+        after = tensor_of(self.run(batch)[0])
+        if after is None or after.shape != before.shape or before.numel() < 2:
+            return None
+        before, after = before.float(), after.float()
+        apart = ((after - before).abs().max() / before.std()).item()
+        return apart if math.isfinite(apart) else None
+
     def _holds(self, name: str) -> bool:
         """Whether a layer of another library keeps its statistics in training mode."""
         layer = self.found.layers[name]
@@ -308,7 +342,7 @@ class Trial:
         if before is None or after is None or before.numel() < 2:
             return
         apart = (before.float() - after.float()).abs().max()
-        if apart <= 1e-2 * before.float().std():
+        if apart <= SAME * before.float().std():
             found.idle = pairs
 
     def of_batches(self) -> dict[str, tuple[Tensor, Tensor]]:

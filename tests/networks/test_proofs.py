@@ -32,6 +32,7 @@ def trained():
 
 @pytest.fixture
 def model(trained):
+    torch.manual_seed(0)  # of the loaders
     return copy.deepcopy(trained)
 
 

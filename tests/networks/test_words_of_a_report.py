@@ -115,7 +115,7 @@ class TestModel:
         assert lines(examine(model, INPUTS)) == [
             "SICK (1 error): the weights are fine, the running statistics are not: new ones, "
             f"{change}",
-            "Sequential: 3 BatchNorm1d; 5 batches of 32, 25 passes",
+            "Sequential: 3 BatchNorm1d; 5 batches of 32, 26 passes",
             f"ERROR stale-statistics: 3 of 3 over 0.05 sigma; new ones: {change}",
             "      0: mean off 1.76 sigma, var x 0.0057",
             *self.STALE,
@@ -130,7 +130,7 @@ class TestModel:
 
     def test_in_evaluation_on_few_batches(self, model):
         found = lines(examine(model.eval(), INPUTS[:3]))
-        assert found[1] == "Sequential: 3 BatchNorm1d; 3 batches of 32, 15 passes"
+        assert found[1] == "Sequential: 3 BatchNorm1d; 3 batches of 32, 16 passes"
         assert found[3:] == [
             "      0: mean off 1.71 sigma, var x 0.0057",
             *self.STALE,
@@ -158,7 +158,7 @@ class TestModel:
         data = TensorDataset(torch.randn(40, 2, generator=generator), torch.arange(40) % 2)
         net = nn.Sequential(nn.BatchNorm1d(2), nn.LayerNorm(2))
         report = examine(net, DataLoader(data, batch_size=8))
-        assert report.seen == "1 BatchNorm1d, 1 LayerNorm; 5 batches of 8, 24 passes"
+        assert report.seen == "1 BatchNorm1d, 1 LayerNorm; 5 batches of 8, 25 passes"
         assert report.unchecked == ["padding", "passes of the training loop: watch_norms"]
         assert [(row.name, row.remark) for row in report.rows] == [
             ("eval mode", ""),

@@ -57,7 +57,8 @@ NONE_OF_THEM = ("training cannot show it: find what overflowed, then gather the 
         ),
         (
             [kept("a", var=(1.0, INF)), kept("b", var=(INF, INF))],
-            "1 of 2 channels of a (1) and of 1 more layers: eval mode is beta for every input there",
+            "1 of 2 channels of a (1) and of 1 more layers: eval mode is beta for every input "
+            "there",
         ),
     ],
 )
