@@ -54,9 +54,7 @@ class Alike(nn.Module):
 
 def network(part):
     torch.manual_seed(0)
-    return nn.Sequential(
-        *(nn.Linear(8, 16), nn.BatchNorm1d(16), nn.ReLU(), part, nn.Linear(16, 4))
-    )
+    return nn.Sequential(*(nn.Linear(8, 16), nn.BatchNorm1d(16), nn.ReLU(), part, nn.Linear(16, 4)))
 
 
 def found(model, batches=None):

@@ -328,9 +328,9 @@ means = [e for name, e in evidence.effects.items() if "average" in name]
 figure, ax = new_figure(
     width=7.2,
     height=3.0,
-    alt="Intervals of six differences of test accuracy, averaged over the corruptions. Batches of "
-    "200 are far better than running statistics, batches of 8 worse than batches of 200, sorted "
-    "batches far worse.",
+    alt="Intervals of seven differences of test accuracy, averaged over the corruptions. Batches "
+    "of 200 are far better than running statistics, batches of 8 between the two, sorted batches "
+    "far worse.",
 )
 draw_effects(
     ax,
