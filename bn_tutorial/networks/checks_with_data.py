@@ -29,7 +29,7 @@ from bn_tutorial.networks.checks_without_data import (
 )
 from bn_tutorial.networks.gather import apart, has_statistics, pools_batch
 from bn_tutorial.networks.report import Finding, shorten
-from bn_tutorial.networks.trials import SAME, Offset, Trials, offset
+from bn_tutorial.networks.trials import ALIKE, Offset, Trials, offset
 
 #: Standard deviations that running statistics may be off: healthy residual networks had 0.01, those
 #: with swapped momentum 0.02, all that lost accuracy more than 0.1.
@@ -608,12 +608,12 @@ def _without_dropout(names: Sequence[str], shares: Mapping[str, str]) -> str:
 def minds_its_batch(trials: Trials, known: Iterable[Finding]) -> Iterator[Finding]:
     """Find predictions in evaluation mode that depend on the batch, where no setting shows it."""
     told = any(found.code == "depends-on-the-batch" for found in known)
-    if not told and trials.mates is not None and trials.mates > SAME:
+    if not told and trials.mates is not None and trials.mates > ALIKE:
         yield Finding(
             "error",
             "depends-on-the-batch",
             f"in eval mode, outputs for half a batch differ by {100 * trials.mates:.0f} % of their "
-            f"spread ({100 * SAME:g} matter)",
+            f"spread ({100 * ALIKE:g} matter)",
             (),
             ("a function, a layer that ignores eval(), or one in a list, takes the statistics?",),
         )

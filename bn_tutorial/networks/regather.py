@@ -19,8 +19,8 @@ def gather_anew(model: nn.Module, loader: Iterable[Any], forward: Forward | None
     """Give a model the running statistics of what reaches its layers today.
 
     ``torch.optim.swa_utils.update_bn`` does so, too, but in train mode: with dropout on, and over
-    layers whose statistics shall stay. Here all but the layers is in evaluation mode, and layers
-    that are not in train mode keep what they have.
+    layers whose statistics shall stay. Here all else is in evaluation mode, and layers that stay in
+    it while the model trains keep what they have.
 
     Parameters
     ----------

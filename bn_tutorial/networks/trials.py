@@ -39,7 +39,10 @@ from bn_tutorial.networks.gather import (
 )
 
 FORWARDS = 6  # at most, for each batch
-SAME = 1e-2  # outputs this far apart, in their spread, differ by rounding alone, also in half
+SAME = 1e-2  # outputs this far apart, in their spread, differ by rounding alone
+#: Outputs of half a batch, too, in layers that compute in half precision. To take the statistics of
+#: half a batch moves them by more, if it has no more than some hundred samples.
+ALIKE = 0.05
 _ALONE = 10, 4  # layers whose cost is measured one by one, and batches for it
 
 
@@ -297,9 +300,9 @@ class Trial:
             return
         self.mode()
         apart = self._apart(whole[:half], first_of(batch, half))
-        if apart and apart > SAME:  # unless the model draws at random
+        if apart and apart > ALIKE:  # unless the model draws at random
             again = self._apart(whole, batch)
-            apart = apart if again is not None and again <= SAME else None
+            apart = apart if again is not None and again <= ALIKE else None
         self.found.mates = apart
 
     def _apart(self, before: Tensor, batch: Any) -> float | None:
@@ -307,8 +310,10 @@ class Trial:
         after = tensor_of(self.run(batch)[0])
         if after is None or after.shape != before.shape or before.numel() < 2:
             return None
+        rounding = 100 * torch.finfo(before.dtype).eps if before.is_floating_point() else 0.0
         before, after = before.float(), after.float()
-        apart = ((after - before).abs().max() / before.std()).item()
+        spread = before.std() + rounding * before.abs().max()
+        apart = ((after - before).abs().max() / spread).item()
         return apart if math.isfinite(apart) else None
 
     def _holds(self, name: str) -> bool:

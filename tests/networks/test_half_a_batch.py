@@ -77,6 +77,13 @@ def test_what_does_not_or_is_random_is_not(part):
     assert not found(train(network(part)).eval())
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_rounding_is_not_taken_for_it(dtype):
+    model = train(network(nn.Identity())).to(dtype).eval()
+    model[-1].bias.data += 100
+    assert not found(model)
+
+
 def test_what_a_setting_shows_is_said_once():
     (one,) = found(train(network(nn.BatchNorm1d(16, track_running_stats=False))))
     assert one.level == "warning"
