@@ -166,7 +166,7 @@ def examine_state(state: Mapping[str, Any]) -> Report:
             f"the initial 0 and 1 weigh {100 * own_checks.left(0.1, counted):.0f} %"
         )
         layers, hint = tuple(one.name for one in young), "nothing, if update_bn counted them"
-        findings.append(Finding("note", "stale-statistics", summary, layers, (hint,)))
+        findings.append(Finding("warning", "stale-statistics", summary, layers, (hint,)))
     unchecked = ["whether the statistics fit the activations, settings, modes, batches: examine()"]
     seen = f"{len(kept)} layers with running statistics"
     sound = _sound(_STATE_CHECKS, findings)

@@ -124,7 +124,7 @@ def f13_layer_norm_on_images():
 
 @case("eps 1e-12 in half precision", "eps-underflow", layer="")
 def f15_eps_underflow():
-    return examine(nn.LayerNorm(4, eps=1e-12).bfloat16(), noise(8, 4))
+    return examine(nn.LayerNorm(4, eps=1e-12).half(), noise(8, 4))
 
 
 @case("small inputs are not brought to variance one", "dead-channels", layer="")

@@ -293,7 +293,7 @@ def half_frozen():
 def eps_in_half_precision():
     model = healthy()
     model.two.eps = 1e-8
-    return examine(model.bfloat16(), batches())
+    return examine(model.half(), batches())
 
 
 @case("gamma decayed to zero", "gamma-zero", layer="two")

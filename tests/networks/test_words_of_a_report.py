@@ -56,22 +56,21 @@ class TestState:
         state = {**model.state_dict(), "n_averaged": torch.tensor(3)}
         report = examine_state(state)
         assert lines(report) == [
-            "SUSPECT (1 warning): weights that were averaged, with statistics of before",
+            "SUSPECT (2 warnings): weights that were averaged, with statistics of before",
             "state: 3 layers with running statistics",
             "WARN  averaged-weights: n_averaged is there: were the statistics gathered with the "
             "averaged weights?",
+            "WARN  stale-statistics: 9 batches counted in 0, 1: at momentum 0.1 the initial 0 and "
+            "1 weigh 39 %",
+            "      nothing, if update_bn counted them",
             "NOTE  uneven-counters: 1, 2 counted 28 to 60 batches, most layers 9",
             "      a multiple: called several times, or recomputed by checkpointing; less: frozen "
             "or new",
-            "NOTE  stale-statistics: 9 batches counted in 0, 1: at momentum 0.1 the initial 0 and "
-            "1 weigh 39 %",
-            "      nothing, if update_bn counted them",
             f"fix  {UPDATE}  # averaged-weights (not tried)",
             "OK   finite, gathered, gamma",
             f"NOT CHECKED  whether {WHATEVER}",
-            "see  faults/loading.html#fault-averaged-weights, "
-            "faults/freezing.html#fault-uneven-counters,",
-            f"     {STALE_PAGE}",
+            f"see  faults/loading.html#fault-averaged-weights, {STALE_PAGE},",
+            "     faults/freezing.html#fault-uneven-counters",
         ]
         assert report.layers("stale-statistics") == ["0", "1"]
         model[1].num_batches_tracked.fill_(29)
