@@ -74,7 +74,6 @@ PARTS = {
     "scratch/normalize.py": "functional",
     "lab/spec.py": "store",
     "lab/workers.py": "pool",
-    "networks/trials.py": "examine",
 }
 WHOLES = {  # tests of a whole wing, and of all that modules say
     *("pytorch_samples", "onnx_nodes"),

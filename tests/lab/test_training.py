@@ -293,15 +293,20 @@ class TestTrain:
         with pytest.raises(dataclasses.FrozenInstanceError):
             Config().lr = 1.0
 
-    def test_images_are_standardized_once_for_all_runs_on_the_same_data(self, data, monkeypatch):
+    def test_images_are_standardized_once_for_all_runs_but_those_of_a_batch(
+        self, data, monkeypatch
+    ):
         done, standardize = [], Dataset.standardize
-        monkeypatch.setattr(
-            Dataset, "standardize", lambda *given: done.append(0) or standardize(*given)
-        )
+
+        def counted(self, images):
+            done.append(len(images))
+            return standardize(self, images)
+
+        monkeypatch.setattr(Dataset, "standardize", counted)
         again = dataclasses.replace(data)
         for _ in range(2):
             train(net(), again, Config(1, 1, 32))
-        assert len(done) == 2  # the training and the test images
+        assert done == [len(data.test), 32, 32]
 
     def test_large_test_set_is_scored_as_a_whole(self, data):
         many = dataclasses.replace(data, test=noise(4_100, seed=3))
