@@ -229,17 +229,7 @@ def is_plain(model: nn.Module, batch: Any) -> bool:
 def first_of(batch: Any, count: int) -> Any:
     """Return so many samples of a batch: of each of its tensors that has an entry for each."""
     whole = size(batch)
-
-    def some(part: Any) -> Any:
-        if isinstance(part, Tensor):
-            return part[:count] if part.ndim and len(part) == whole else part
-        if isinstance(part, Mapping):
-            return {key: some(value) for key, value in part.items()}
-        if isinstance(part, tuple) and hasattr(part, "_fields"):  # a named one
-            return type(part)(*map(some, part))
-        return type(part)(map(some, part)) if isinstance(part, list | tuple) else part
-
-    return some(batch)
+    return _with(batch, lambda x: x[:count] if x.ndim and len(x) == whole else x)
 
 
 def size(batch: Any) -> int:
@@ -357,12 +347,17 @@ def _home(model: nn.Module) -> tuple[torch.device | None, torch.dtype | None]:
 
 def _moved(part: Any, device: torch.device | None, dtype: torch.dtype | None) -> Any:
     """Take the tensors of a batch to the model; only inputs' precision follows the model's."""
+    return _with(part, lambda x: x.to(device, dtype if x.is_floating_point() else None))
+
+
+def _with(part: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """Return a batch, or a part of it, with each of its tensors changed."""
     if isinstance(part, Tensor):
-        return part.to(device, dtype if part.is_floating_point() else None)
+        return change(part)
     if isinstance(part, Mapping):
-        return {key: _moved(value, device, dtype) for key, value in part.items()}
+        return {key: _with(value, change) for key, value in part.items()}
     if isinstance(part, tuple) and hasattr(part, "_fields"):  # a named one
-        return type(part)(*(_moved(value, device, dtype) for value in part))
+        return type(part)(*(_with(value, change) for value in part))
     if isinstance(part, list | tuple):
-        return type(part)(_moved(value, device, dtype) for value in part)
+        return type(part)(_with(value, change) for value in part)
     return part

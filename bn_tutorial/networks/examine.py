@@ -122,7 +122,7 @@ def examine(
     findings = [data_checks.with_sound_line(found, trials) for found in findings]
     with untouched(model, *_owners(loader)):
         findings = prove(model, findings, trials, kept_batches, loss, forward)
-    return dataclasses.replace(_report(model, trials, findings), forward=forward)
+    return _report(model, trials, findings, forward)
 
 
 def examine_state(state: Mapping[str, Any]) -> Report:
@@ -262,7 +262,9 @@ def _sound(checks: Mapping[str, tuple[str, ...]], findings: list[Finding]) -> li
 # ---------------------------------------------------------------------------------------------
 
 
-def _report(model: nn.Module, trials: Trials, findings: list[Finding]) -> Report:
+def _report(
+    model: nn.Module, trials: Trials, findings: list[Finding], forward: Forward | None
+) -> Report:
     kinds = Counter(type(layer).__name__ for layer in trials.layers.values())
     seen = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
     seen += f"; {trials.batches} batches of {trials.samples}, {trials.forwards} passes"
@@ -288,6 +290,7 @@ def _report(model: nn.Module, trials: Trials, findings: list[Finding]) -> Report
         *(name, head, seen, findings, _rows(trials), sound),
         *(_unchecked(trials, findings), failed, shifts),
         costs=costs,
+        forward=forward,
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from bn_tutorial.networks.batches import Batches, Forward
@@ -38,6 +37,7 @@ def gather_anew(model: nn.Module, loader: Iterable[Any], forward: Forward | None
 
     Examples
     --------
+    >>> import torch
     >>> model = nn.Sequential(nn.Dropout(0.5), nn.BatchNorm1d(1))
     >>> gather_anew(model, [torch.tensor([[1.0], [3.0]])])
     >>> model[1].running_mean.item(), model[1].running_var.item()
@@ -46,10 +46,8 @@ def gather_anew(model: nn.Module, loader: Iterable[Any], forward: Forward | None
     with untouched(model, loader):
         trial = Trial(model, Batches(loader, _ALL), None, forward)
         statistics = trial.of_batches()
-    with torch.no_grad():
-        for name, (mean, var) in statistics.items():
-            layer: Any = trial.found.layers[name]
-            layer.running_mean.copy_(mean)
-            layer.running_var.copy_(var)
-            if isinstance(counter := getattr(layer, "num_batches_tracked", None), Tensor):
-                counter.fill_(trial.found.forwards)
+    trial.put(statistics)  # the model has its own buffers again
+    for name in statistics:
+        counter = getattr(trial.found.layers[name], "num_batches_tracked", None)
+        if isinstance(counter, Tensor):
+            counter.fill_(trial.found.forwards)

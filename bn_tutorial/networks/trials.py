@@ -271,24 +271,26 @@ class Trial:
             self.found.scores.pop(what, None)  # it is of some batches only
 
     def _look(self, batch: Any, kind: str, gathered: Gathered) -> bool:
-        with look(self.model, self.found.layers, gathered):
-            gathered.begin(size(batch))
-            try:
-                output, target = self.run(batch)
-            except (ValueError, RuntimeError) as error:
-                if gathered.inside is None:
-                    raise
-                self.found.refused = (gathered.inside, error, kind == "eval")
-                return False
+        try:
+            output, target = self._pass(batch, gathered)
+        except (ValueError, RuntimeError) as error:
+            if gathered.inside is None:
+                raise
+            self.found.refused = (gathered.inside, error, kind == "eval")
+            return False
         self._last = output if self.found.batches == 1 else None
         self.found.scores.setdefault(kind, Score()).add(output, target, self.loss)
         return True
 
     def _train(self, batch: Any) -> None:
         self.mode(training=True)
-        with look(self.model, self.found.layers, self.found.in_training):
-            self.found.in_training.begin(size(batch))
-            self.run(batch)
+        self._pass(batch, self.found.in_training)
+
+    def _pass(self, batch: Any, gathered: Gathered) -> tuple[Any, Any]:
+        """Run the model on a batch, and look at what reaches the layers."""
+        with look(self.model, self.found.layers, gathered):
+            gathered.begin(size(batch))
+            return self.run(batch)
 
     def halve(self, spare: int) -> None:
         """Run half of the first batch in evaluation mode, where no sample should mind."""
@@ -354,18 +356,16 @@ class Trial:
         """Pass all batches through with their own statistics; return what these are, by layer."""
         for number, batch in enumerate(self.batches):
             self.mode(batch=True)
-            with look(self.model, self.found.layers, self.found.in_batch):
-                self.found.in_batch.begin(size(batch))
-                self.run(batch)
+            self._pass(batch, self.found.in_batch)
             if number == 0:
                 self.found.constant = {name for name in self.own if self._holds(name)}
-        return self._gathered()
+        return {name: (one.mean, one.var) for name, one in self._gathered().items()}
 
-    def _gathered(self) -> dict[str, tuple[Tensor, Tensor]]:
-        """Return the statistics that reached the layers, but those that hold what they have."""
+    def _gathered(self) -> dict[str, Moments]:
+        """Return what reached the layers with statistics, but those that hold what they have."""
         reached = {name: self.found.reached(name) for name in self.own}
         return {
-            name: (moments.mean, moments.var)
+            name: moments
             for name, moments in reached.items()
             if moments is not None and not self.found.holds(name)
         }
@@ -373,11 +373,9 @@ class Trial:
     def gather_anew(self) -> None:
         """Gather the statistics anew, and see what that is good for."""
         found = self.found
-        self.new = self._gathered()
-        for name in self.new:
-            moments = found.reached(name)
-            if moments is not None:
-                found.offsets[name] = offset(found.layers[name], moments, self.own[name])
+        for name, moments in self._gathered().items():
+            found.offsets[name] = offset(found.layers[name], moments, self.own[name])
+            self.new[name] = (moments.mean, moments.var)
         if not self.new:
             return
         known = bool(found.scores["eval"].losses or found.scores["eval"].right)

@@ -25,7 +25,7 @@ from itertools import dropwhile, islice, takewhile
 from typing import Any
 
 from docutils import nodes
-from sentences import first_sentence
+from sentences import first_sentence, sentences
 from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
@@ -106,8 +106,8 @@ def answer(doctree: nodes.document) -> str:
         if (found := said(doctree, mark)) is not None:
             text = found.astext().split(mark, 1)[1]
             # A question may lean on the setting before it.
-            *asked, behind = re.split(r"(?<=\?)(?= |$)", " ".join(text.split()))
-            answered = "".join(asked) or first_sentence(text) or behind
+            asked = " ".join(sentences(text, "?"))
+            answered = asked or first_sentence(text) or " ".join(text.split())
             if not answered:
                 logger.warning("nothing stands behind %r", mark, location=found)
             return answered[:1].upper() + answered[1:]
